@@ -1,0 +1,45 @@
+"""What pixels depend on beside the recipe: versions, processor, OpenCV's build."""
+
+import json
+import os
+import platform
+from functools import cache
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["environment", "environment_hash"]
+
+_PACKAGES = ("fiberaug", "albumentations", "albucore", "numpy", "opencv-python-headless", "torch")
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Return the versions and features on which CPU pixels depend.
+
+    Two machines that agree here give the same pixels bit for bit; measured differences
+    between others are few levels in warps, blurs and colour conversions.
+    """
+    import cv2  # noqa: PLC0415  # heavy, and only needed when something is recorded
+
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return {
+        **found,
+        "opencv": cv2.__version__,
+        "opencv_cpu": cv2.getCPUFeaturesLine(),
+        "opencv_ipp": cv2.ipp.getIppVersion() if cv2.ipp.useIPP() else "off",
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "numpy_cpu": os.environ.get("NPY_DISABLE_CPU_FEATURES", ""),
+    }
+
+
+@cache
+def environment_hash() -> str:
+    """Return 16 hexadecimal digits that name :func:`environment`."""
+    text = json.dumps(environment(), sort_keys=True).encode()
+    return blake2b(text, digest_size=8).hexdigest()

@@ -1,0 +1,222 @@
+"""Samples to a batch, in two halves.
+
+The worker's half stacks arrays (uint8, [B, C, H, W]); the consumer's half normalises by
+table and gives ragged targets the form that the user asked for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fiberaug.augment.normalize import NormalizeTable
+from fiberaug.errors import UsageError
+
+__all__ = ["Collate", "Ragged", "finish_fields", "normalize_batch", "shape_targets"]
+
+RAGGED = {"bboxes": 4, "bbox_labels": 0, "bbox_ids": 0, "keypoints": 2}
+"""Fields with one row for each object: values in a row, 0 for none."""
+
+_MODES = ("stack", "pad", "list")
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Targets of all rows laid end to end; row i is ``flat[ends[i - 1]:ends[i]]``."""
+
+    flat: NDArray[Any]
+    """Values of all rows, [sum of N, ...]."""
+
+    ends: tuple[int, ...]
+    """Where each row ends."""
+
+    def rows(self) -> list[torch.Tensor]:
+        """Return a tensor for each row."""
+        flat = torch.from_numpy(self.flat)
+        return [flat[a:b] for a, b in zip((0, *self.ends), self.ends, strict=False)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collate:
+    """The worker's half."""
+
+    mode: str = "stack"
+    """``stack``: one size. ``pad``: to the largest, with ``image_mask``. ``list``."""
+
+    pad_to: int = 32
+    """Multiple to which ``pad`` rounds height and width up, px."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            UsageError: A value is out of range.
+        """
+        if self.mode not in _MODES:
+            raise UsageError(f"collate must be one of {_MODES}, got {self.mode!r}")
+        if self.pad_to < 1:
+            raise UsageError(f"pad_to must be >= 1 px, got {self.pad_to}")
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
+        """Return a batch: arrays [B, ...], :class:`Ragged`, or lists.
+
+        Args:
+            rows: Fields of each sample.
+            keys: Keys of the samples, for errors.
+
+        Raises:
+            UsageError: Arrays have several shapes and the mode is ``stack``.
+        """
+        batch: dict[str, Any] = {}
+        for name in rows[0]:
+            values = [row[name] for row in rows]
+            if name in RAGGED:
+                batch[name] = _ragged(name, values)
+            elif any(value is None for value in values):
+                if any(value is not None for value in values):
+                    batch[name] = values
+            elif name == "image":
+                batch.update(self._images(values, keys))
+            elif isinstance(values[0], np.ndarray):
+                batch[name] = self._arrays(name, values, keys)
+            elif isinstance(values[0], int | float):
+                whole = all(isinstance(value, int) for value in values)
+                batch[name] = np.asarray(values, np.int64 if whole else np.float32)
+            else:
+                batch[name] = values
+        return batch
+
+    def _images(self, images: list[NDArray[Any]], keys: Sequence[str]) -> dict[str, Any]:
+        planes = [image.transpose(2, 0, 1) for image in images]
+        if self.mode == "list":
+            return {"image": [np.ascontiguousarray(p) for p in planes]}
+        if self.mode == "stack":
+            return {"image": _stack("image", planes, keys)}
+        height, width = self._padded(images)
+        out = np.zeros((len(images), planes[0].shape[0], height, width), planes[0].dtype)
+        inside = np.zeros((len(images), height, width), bool)
+        for row, plane in enumerate(planes):
+            out[row, :, : plane.shape[1], : plane.shape[2]] = plane
+            inside[row, : plane.shape[1], : plane.shape[2]] = True
+        return {"image": out, "image_mask": inside}
+
+    def _padded(self, arrays: list[NDArray[Any]]) -> tuple[int, int]:
+        height, width = (max(a.shape[axis] for a in arrays) for axis in (0, 1))
+        return -(-height // self.pad_to) * self.pad_to, -(-width // self.pad_to) * self.pad_to
+
+    def _arrays(self, name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> Any:  # noqa: ANN401
+        if self.mode == "list" and arrays[0].ndim > 1:
+            return arrays
+        if self.mode == "pad" and name == "mask":
+            height, width = self._padded(arrays)
+            out = np.zeros((len(arrays), height, width), arrays[0].dtype)
+            for row, mask in enumerate(arrays):
+                out[row, : mask.shape[0], : mask.shape[1]] = mask
+            return out
+        return _stack(name, arrays, keys)
+
+
+def _stack(name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> NDArray[Any]:
+    shapes = {array.shape: key for array, key in zip(reversed(arrays), reversed(keys), strict=True)}
+    if len(shapes) > 1:
+        seen = "; ".join(f"{key!r} {list(shape)}" for shape, key in list(shapes.items())[:4])
+        raise UsageError(
+            f"{name} has {len(shapes)} shapes in one batch: {seen}. End the pipeline with a"
+            ' crop or resize, or give the loader collate="pad" or collate="list"'
+        )
+    return np.stack(arrays)
+
+
+def _ragged(name: str, values: list[Any]) -> Ragged:
+    width = RAGGED[name]
+    kind = np.float32 if width else np.int64
+    empty = np.zeros((0, width) if width else (0,), kind)
+    rows = [empty if value is None else np.asarray(value, kind) for value in values]
+    ends = np.cumsum([len(row) for row in rows]).tolist()
+    return Ragged(np.concatenate(rows), tuple(ends))
+
+
+def normalize_batch(image: NDArray[Any], normalize: NormalizeTable | None) -> torch.Tensor:
+    """Return images [..., C, H, W], normalised where they are uint8 and a table is given.
+
+    Args:
+        image: uint8 or float32.
+        normalize: The transform's table.
+    """
+    if normalize is None or image.dtype != np.uint8:
+        return torch.from_numpy(image)
+    table = normalize.table(image.shape[-3])
+    out = np.empty(image.shape, np.float32)
+    planes, results = image.reshape(-1, *image.shape[-2:]), out.reshape(-1, *image.shape[-2:])
+    channels = len(table)
+    for i, plane in enumerate(planes):
+        cv2.LUT(plane, table[i % channels], dst=results[i])
+    return torch.from_numpy(out)
+
+
+def finish_fields(fields: Mapping[str, Any], normalize: NormalizeTable | None) -> dict[str, Any]:
+    """Return one sample's fields as tensors: image [C, H, W], normalised.
+
+    Args:
+        fields: Fields with the image [H, W, C].
+        normalize: The transform's table.
+    """
+    done: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name == "image":
+            planes = np.ascontiguousarray(value.transpose(2, 0, 1))
+            done[name] = normalize_batch(planes, normalize)
+        elif isinstance(value, np.ndarray):
+            done[name] = torch.from_numpy(np.ascontiguousarray(value))
+        elif value is not None:
+            done[name] = value
+    return done
+
+
+def shape_targets(batch: dict[str, Any], targets: str) -> dict[str, Any]:
+    """Return the batch with its ragged targets in the form that the user asked for.
+
+    Args:
+        batch: The batch; its :class:`Ragged` values are replaced.
+        targets: ``list``: a tensor a row. ``padded``: one tensor [B, most, ...], labels
+            padded with -1, boxes and points with 0. ``torchvision``: ``targets``, a list
+            of ``{"boxes", "labels"}``. ``yolo``: ``targets`` [sum of N, 6], rows (row of
+            the batch, label, centre x, centre y, width, height), the last four in [0, 1]
+            of the image's size.
+    """
+    ragged = {name: value for name, value in batch.items() if isinstance(value, Ragged)}
+    if not ragged:
+        return batch
+    rest = {name: value for name, value in batch.items() if name not in ragged}
+    rows = {name: value.rows() for name, value in ragged.items()}
+    if targets == "list" or "bboxes" not in rows:
+        return {**rest, **rows}
+    if targets == "padded":
+        padded = {
+            name: torch.nn.utils.rnn.pad_sequence(
+                parts, batch_first=True, padding_value=0.0 if RAGGED[name] else -1
+            )
+            for name, parts in rows.items()
+        }
+        return {**rest, **padded}
+    labels = rows.pop("bbox_labels", [torch.zeros(len(b), dtype=torch.int64) for b in rows["bboxes"]])
+    boxes = rows.pop("bboxes")
+    if targets == "torchvision":
+        pairs = [{"boxes": b, "labels": n} for b, n in zip(boxes, labels, strict=True)]
+        return {**rest, **rows, "targets": pairs}
+    return {**rest, **rows, "targets": _yolo(boxes, labels, rest["image"])}
+
+
+def _yolo(boxes: list[torch.Tensor], labels: list[torch.Tensor], images: Any) -> torch.Tensor:  # noqa: ANN401
+    parts = []
+    for row, (box, label) in enumerate(zip(boxes, labels, strict=True)):
+        height, width = images[row].shape[-2:]
+        scale = torch.tensor([width, height], dtype=torch.float32)
+        low, high = box[:, :2] / scale, box[:, 2:] / scale
+        head = torch.stack([torch.full_like(label, row), label], 1).float()
+        parts.append(torch.cat([head, (low + high) / 2, high - low], 1))
+    return torch.cat(parts)

@@ -1,0 +1,1 @@
+"""Image bytes in, pixels and annotations out; a closed table of decoders."""

@@ -1,0 +1,82 @@
+"""Image bytes to pixels: one decoder, one error, limits before memory is taken."""
+
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberaug.decode.header import ImageHeader, ImageLimits, read_header
+from fiberaug.decode.orientation import upright
+from fiberaug.errors import SampleBroken
+
+__all__ = ["DECODER", "decode_image", "decode_mask"]
+
+DECODER = "opencv"
+"""Identity of the decoder, part of the recipe's hash."""
+
+_OPENCV = frozenset({"jpeg", "png", "webp", "bmp", "ppm", "tiff"})
+_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def decode_image(
+    data: bytes | memoryview, *, limits: ImageLimits
+) -> tuple[NDArray[np.uint8], ImageHeader]:
+    """Return upright RGB pixels, uint8 [H, W, 3], and the file's header.
+
+    Args:
+        data: JPEG, PNG, WebP or another format that OpenCV or Pillow reads.
+        limits: Refuses images that would take too much memory.
+
+    Raises:
+        SampleBroken: The bytes are no image or are cut.
+        LimitExceeded: The image is too large.
+    """
+    header = read_header(data)
+    limits.check(header)
+    if header.format in _OPENCV:
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+        except cv2.error as error:
+            raise SampleBroken(f"OpenCV refuses the image: {error}", stage="decode") from error
+        if pixels is None:
+            raise SampleBroken(
+                f"the {header.format.upper()} of {len(data)} bytes cannot be decoded: it is"
+                " cut or damaged",
+                stage="decode",
+            )
+    else:
+        pixels = _pillow(data, "RGB")
+    return upright(pixels, header.orientation), header
+
+
+def decode_mask(data: bytes | memoryview, *, limits: ImageLimits) -> NDArray[Any]:
+    """Return class ids [H, W] in the stored frame: uint8, or int32 for 16-bit files.
+
+    A palette image gives its indices, a one-bit image 0 and 1.
+
+    Raises:
+        SampleBroken: The bytes are no image with one channel.
+        LimitExceeded: The mask is too large.
+    """
+    limits.check(read_header(data))
+    mask = _pillow(data, None)
+    if mask.ndim != 2:
+        raise SampleBroken(
+            f"a mask has one channel of class ids, this one has shape {mask.shape}",
+            stage="decode",
+        )
+    return mask.astype(np.uint8 if mask.dtype.itemsize == 1 else np.int32)
+
+
+def _pillow(data: bytes | memoryview, mode: str | None) -> NDArray[Any]:
+    from PIL import Image  # noqa: PLC0415  # masks and rare formats only
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(image if mode is None else image.convert(mode))
+    except Exception as error:  # noqa: BLE001  # Pillow's plugins raise what they like
+        raise SampleBroken(f"the image cannot be decoded: {error}", stage="decode") from error
+
+

@@ -1,0 +1,1 @@
+"""Shards: tar files of samples, read without ever ending quietly."""

@@ -1,0 +1,141 @@
+"""``dataset.json``: what a folder of shards holds; written last, read alone."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+from fiberaug.errors import SecurityRefused, ShardDamaged, StoreError
+
+__all__ = ["FILE", "Manifest", "ShardEntry", "fingerprint", "write_atomically"]
+
+FILE = "dataset.json"
+SCHEMA = 1
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all: sibling, sync, rename.
+
+    Raises:
+        StoreError: The file cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(
+            f"cannot write {path} ({len(data)} bytes): {error.strerror or error}",
+            stage="write",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardEntry:
+    """One shard as ``dataset.json`` lists it."""
+
+    name: str
+    """File name."""
+
+    bytes: int
+    """Size of the tar file."""
+
+    samples: int
+    """Number of samples."""
+
+    sha256: str
+    """SHA-256 of the tar file, hexadecimal."""
+
+    index_crc32: str
+    """CRC-32 of the side-car, 8 hexadecimal digits."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Samples of each class, by class id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The content of ``dataset.json``."""
+
+    schema: int = SCHEMA
+    """Version of this format."""
+
+    shards: tuple[ShardEntry, ...]
+    """Shards in order."""
+
+    classes: tuple[str, ...] = ()
+    """Class names by class id."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Samples of each class, by name, or by id where there are no names."""
+
+    splits: Mapping[str, Any] = field(default_factory=dict)
+    """Named parts of the set."""
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Field mapping, as ``StreamingDataset(fields=...)`` takes it."""
+
+    producer: Mapping[str, Any] = field(default_factory=dict)
+    """Program, version and arguments that wrote the set."""
+
+    @property
+    def samples(self) -> int:
+        """Number of samples of the set."""
+        return sum(shard.samples for shard in self.shards)
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content."""
+        return (json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read ``dataset.json`` of a folder.
+
+        Raises:
+            StoreError: It cannot be read.
+            ShardDamaged: It is not what :meth:`to_bytes` writes.
+        """
+        path = folder / FILE
+        try:
+            data = json.loads(path.read_bytes())
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise ShardDamaged(f"{path} is not JSON: {error}") from error
+        try:
+            if data["schema"] > SCHEMA:
+                raise ShardDamaged(
+                    f"{path} has schema {data['schema']}, this release reads 1 to {SCHEMA}"
+                )
+            known = {
+                name: data[name] for name in cls.__dataclass_fields__ if name in data
+            }
+            known["shards"] = tuple(ShardEntry(**entry) for entry in data["shards"])
+            for entry in known["shards"]:
+                if entry.name != Path(entry.name).name or entry.name.startswith("."):
+                    raise SecurityRefused(
+                        f"{path} names the shard {entry.name!r}: a file name is needed,"
+                        " not a path"
+                    )
+            known["classes"] = tuple(data.get("classes", ()))
+            return cls(**known)
+        except (KeyError, TypeError) as error:
+            raise ShardDamaged(
+                f"{path} is no data set of FiberAug: {error!r}"
+            ) from error
+
+
+def fingerprint(rows: list[tuple[object, ...]]) -> str:
+    """Return the SHA-256 of a list of shards: the identity of a data set's content.
+
+    Args:
+        rows: (name, bytes, samples or None, digest or None) of each shard in order.
+    """
+    return sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()

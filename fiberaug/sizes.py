@@ -1,0 +1,56 @@
+"""Sizes as people write them: "256MB" is 10**6 bytes times 256, "256MiB" 2**20."""
+
+import re
+
+from fiberaug.errors import UsageError
+
+__all__ = ["format_bytes", "parse_bytes"]
+
+_UNITS = {"": 1, "B": 1}
+_UNITS |= {f"{p}B": 10 ** (3 * i) for i, p in enumerate("KMGTP", 1)}
+_UNITS |= {f"{p}IB": 2 ** (10 * i) for i, p in enumerate("KMGTP", 1)}
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+
+def parse_bytes(size: int | str, *, name: str = "size") -> int:
+    """Return a size in bytes.
+
+    Args:
+        size: A number of bytes, or text such as ``"256MB"`` or ``"1.5GiB"``.
+        name: What the size is called in the error.
+
+    Raises:
+        UsageError: The text is not a size, or the size is not positive.
+
+    >>> parse_bytes("256MB"), parse_bytes("1.5KiB"), parse_bytes(7)
+    (256000000, 1536, 7)
+    """
+    if isinstance(size, int) and not isinstance(size, bool):
+        count = size
+    else:
+        match = _SIZE.fullmatch(str(size))
+        unit = _UNITS.get(match[2].upper()) if match else None
+        if match is None or unit is None:
+            raise UsageError(
+                f'{name} must be bytes or text such as "256MB" or "1GiB", got {size!r}'
+            )
+        count = int(float(match[1]) * unit)
+    if count < 1:
+        raise UsageError(f"{name} must be at least 1 byte, got {size!r}")
+    return count
+
+
+def format_bytes(count: int) -> str:
+    """Return bytes as people read them.
+
+    >>> format_bytes(999), format_bytes(256_000_000)
+    ('999 B', '256.0 MB')
+    """
+    if count < 1000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.95:
+            break
+    return f"{value:.1f} {unit}"
