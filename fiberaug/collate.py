@@ -61,7 +61,9 @@ class Collate:
         if self.pad_to < 1:
             raise UsageError(f"pad_to must be >= 1 px, got {self.pad_to}")
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
+    def __call__(
+        self, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
+    ) -> dict[str, Any]:
         """Return a batch: arrays [B, ...], :class:`Ragged`, or lists.
 
         Args:
@@ -90,14 +92,18 @@ class Collate:
                 batch[name] = values
         return batch
 
-    def _images(self, images: list[NDArray[Any]], keys: Sequence[str]) -> dict[str, Any]:
+    def _images(
+        self, images: list[NDArray[Any]], keys: Sequence[str]
+    ) -> dict[str, Any]:
         planes = [image.transpose(2, 0, 1) for image in images]
         if self.mode == "list":
             return {"image": [np.ascontiguousarray(p) for p in planes]}
         if self.mode == "stack":
             return {"image": _stack("image", planes, keys)}
         height, width = self._padded(images)
-        out = np.zeros((len(images), planes[0].shape[0], height, width), planes[0].dtype)
+        out = np.zeros(
+            (len(images), planes[0].shape[0], height, width), planes[0].dtype
+        )
         inside = np.zeros((len(images), height, width), bool)
         for row, plane in enumerate(planes):
             out[row, :, : plane.shape[1], : plane.shape[2]] = plane
@@ -106,9 +112,13 @@ class Collate:
 
     def _padded(self, arrays: list[NDArray[Any]]) -> tuple[int, int]:
         height, width = (max(a.shape[axis] for a in arrays) for axis in (0, 1))
-        return -(-height // self.pad_to) * self.pad_to, -(-width // self.pad_to) * self.pad_to
+        return -(-height // self.pad_to) * self.pad_to, -(
+            -width // self.pad_to
+        ) * self.pad_to
 
-    def _arrays(self, name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> Any:  # noqa: ANN401
+    def _arrays(
+        self, name: str, arrays: list[NDArray[Any]], keys: Sequence[str]
+    ) -> Any:  # noqa: ANN401
         if self.mode == "list" and arrays[0].ndim > 1:
             return arrays
         if self.mode == "pad" and name == "mask":
@@ -121,9 +131,14 @@ class Collate:
 
 
 def _stack(name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> NDArray[Any]:
-    shapes = {array.shape: key for array, key in zip(reversed(arrays), reversed(keys), strict=True)}
+    shapes = {
+        array.shape: key
+        for array, key in zip(reversed(arrays), reversed(keys), strict=True)
+    }
     if len(shapes) > 1:
-        seen = "; ".join(f"{key!r} {list(shape)}" for shape, key in list(shapes.items())[:4])
+        seen = "; ".join(
+            f"{key!r} {list(shape)}" for shape, key in list(shapes.items())[:4]
+        )
         raise UsageError(
             f"{name} has {len(shapes)} shapes in one batch: {seen}. End the pipeline with a"
             ' crop or resize, or give the loader collate="pad" or collate="list"'
@@ -140,7 +155,9 @@ def _ragged(name: str, values: list[Any]) -> Ragged:
     return Ragged(np.concatenate(rows), tuple(ends))
 
 
-def normalize_batch(image: NDArray[Any], normalize: NormalizeTable | None) -> torch.Tensor:
+def normalize_batch(
+    image: NDArray[Any], normalize: NormalizeTable | None
+) -> torch.Tensor:
     """Return images [..., C, H, W], normalised where they are uint8 and a table is given.
 
     Args:
@@ -151,14 +168,19 @@ def normalize_batch(image: NDArray[Any], normalize: NormalizeTable | None) -> to
         return torch.from_numpy(image)
     table = normalize.table(image.shape[-3])
     out = np.empty(image.shape, np.float32)
-    planes, results = image.reshape(-1, *image.shape[-2:]), out.reshape(-1, *image.shape[-2:])
+    planes, results = (
+        image.reshape(-1, *image.shape[-2:]),
+        out.reshape(-1, *image.shape[-2:]),
+    )
     channels = len(table)
     for i, plane in enumerate(planes):
         cv2.LUT(plane, table[i % channels], dst=results[i])
     return torch.from_numpy(out)
 
 
-def finish_fields(fields: Mapping[str, Any], normalize: NormalizeTable | None) -> dict[str, Any]:
+def finish_fields(
+    fields: Mapping[str, Any], normalize: NormalizeTable | None
+) -> dict[str, Any]:
     """Return one sample's fields as tensors: image [C, H, W], normalised.
 
     Args:
@@ -203,7 +225,9 @@ def shape_targets(batch: dict[str, Any], targets: str) -> dict[str, Any]:
             for name, parts in rows.items()
         }
         return {**rest, **padded}
-    labels = rows.pop("bbox_labels", [torch.zeros(len(b), dtype=torch.int64) for b in rows["bboxes"]])
+    labels = rows.pop(
+        "bbox_labels", [torch.zeros(len(b), dtype=torch.int64) for b in rows["bboxes"]]
+    )
     boxes = rows.pop("bboxes")
     if targets == "torchvision":
         pairs = [{"boxes": b, "labels": n} for b, n in zip(boxes, labels, strict=True)]
@@ -211,7 +235,9 @@ def shape_targets(batch: dict[str, Any], targets: str) -> dict[str, Any]:
     return {**rest, **rows, "targets": _yolo(boxes, labels, rest["image"])}
 
 
-def _yolo(boxes: list[torch.Tensor], labels: list[torch.Tensor], images: Any) -> torch.Tensor:  # noqa: ANN401
+def _yolo(
+    boxes: list[torch.Tensor], labels: list[torch.Tensor], images: Any
+) -> torch.Tensor:  # noqa: ANN401
     parts = []
     for row, (box, label) in enumerate(zip(boxes, labels, strict=True)):
         height, width = images[row].shape[-2:]

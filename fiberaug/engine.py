@@ -20,7 +20,15 @@ from fiberaug.shards.reader import ShardPool, ShardRef
 if TYPE_CHECKING:
     from fiberaug.augment.cpu import A, CpuEngine
 
-__all__ = ["ATTEMPTS", "SOURCE", "Engine", "Failure", "Made", "Setup", "first_visit_of_stand_in"]
+__all__ = [
+    "ATTEMPTS",
+    "SOURCE",
+    "Engine",
+    "Failure",
+    "Made",
+    "Setup",
+    "first_visit_of_stand_in",
+]
 
 SOURCE = "real"
 ATTEMPTS = 16
@@ -152,10 +160,14 @@ class Engine:
                     broken = self._bare(shard, index, position)
                 if policy == "raise":
                     raise
-                failures.append(self._failure(error, shard, index, epoch, position, attempt))
+                failures.append(
+                    self._failure(error, shard, index, epoch, position, attempt)
+                )
                 continue
             if failures and policy == "mask" and broken is not None:
-                return made._replace(packed=broken, is_pad=True, failures=tuple(failures))
+                return made._replace(
+                    packed=broken, is_pad=True, failures=tuple(failures)
+                )
             return made._replace(is_pad=pad, failures=tuple(failures))
         raise SampleBroken(
             f"position {position} of epoch {epoch} and {ATTEMPTS} stand-ins are broken; the"
@@ -166,9 +178,19 @@ class Engine:
         )
 
     def make(
-        self, shard: int, index: int, epoch: int, position: int, *, visit: int = 0, view: int = 0
+        self,
+        shard: int,
+        index: int,
+        epoch: int,
+        position: int,
+        *,
+        visit: int = 0,
+        view: int = 0,
+        seed: int | None = None,
     ) -> Made:
         """Return one sample; everything about it follows from the arguments.
+
+        ``seed`` is the plan's where it is None.
 
         Raises:
             DataRefused: The sample is broken.
@@ -183,7 +205,8 @@ class Engine:
             shape = fields["image"].shape
             operations: list[tuple[int, dict[str, Any]]] = []
             if self._augment is not None:
-                draw = key(self.setup.plan.seed, epoch, uid, visit, view, "cpu")
+                seed = self.setup.plan.seed if seed is None else seed
+                draw = key(seed, epoch, uid, visit, view, "cpu")
                 changed, operations = self._augment(fields, draw)
                 fields.update(changed)
             self.decode_s += decoded - started
@@ -229,7 +252,13 @@ class Engine:
         )  # fmt: skip
 
     def _failure(  # noqa: PLR0917
-        self, error: DataRefused, shard: int, index: int, epoch: int, position: int, attempt: int
+        self,
+        error: DataRefused,
+        shard: int,
+        index: int,
+        epoch: int,
+        position: int,
+        attempt: int,
     ) -> Failure:
         return Failure(
             shard=error.shard or self.setup.refs[shard].name,
@@ -242,5 +271,3 @@ class Engine:
             position=position,
             attempt=attempt,
         )
-
-

@@ -292,7 +292,9 @@ class DiscoveredOrder:
     def stand_in(self, position: int, attempt: int) -> tuple[int, int]:
         """Return the sample that stands in for a broken one: any of the same window."""
         start, size = self._window(position)
-        return self.locate(start + _draw(self._plan, self._epoch, position, attempt, size))
+        return self.locate(
+            start + _draw(self._plan, self._epoch, position, attempt, size)
+        )
 
     def _window(self, position: int) -> tuple[int, int]:
         start = position - position % self._plan.window

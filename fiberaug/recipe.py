@@ -76,13 +76,19 @@ class Recipe:
             raise UsageError(f"a recipe is a mapping, got {type(data).__name__}")
         unknown = set(data) - {"version", *SECTIONS}
         if unknown:
-            raise UsageError(f"a recipe has the sections {SECTIONS}, got {sorted(unknown)}")
+            raise UsageError(
+                f"a recipe has the sections {SECTIONS}, got {sorted(unknown)}"
+            )
         later = [name for name in _LATER if data.get(name)]
         if later:
-            raise UsageError(f"this release reads the sections cpu and normalize, not {later}")
+            raise UsageError(
+                f"this release reads the sections cpu and normalize, not {later}"
+            )
         cpu = data.get("cpu") or ()
         if not isinstance(cpu, list | tuple):
-            raise UsageError(f"section cpu is a list of operations, got {type(cpu).__name__}")
+            raise UsageError(
+                f"section cpu is a list of operations, got {type(cpu).__name__}"
+            )
         return cls(
             cpu=tuple(cpu),
             normalize=data.get("normalize"),
@@ -97,13 +103,17 @@ class Recipe:
             UsageError: The text is neither, or longer than 1 MiB.
         """
         if len(text) > _MOST_BYTES:
-            raise UsageError(f"a recipe has at most {_MOST_BYTES} characters, got {len(text)}")
+            raise UsageError(
+                f"a recipe has at most {_MOST_BYTES} characters, got {len(text)}"
+            )
         if "*" in text and any(isinstance(t, yaml.AliasToken) for t in yaml.scan(text)):
             raise UsageError("a recipe has no YAML aliases")
         try:
             return cls.from_dict(yaml.safe_load(text))
         except yaml.YAMLError as error:
-            raise UsageError(f"the recipe is no YAML: {' '.join(str(error).split())}") from error
+            raise UsageError(
+                f"the recipe is no YAML: {' '.join(str(error).split())}"
+            ) from error
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -121,7 +131,10 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values, sections in order."""
-        result: dict[str, Any] = {"version": self.version, "cpu": json.loads(json.dumps(self.cpu))}
+        result: dict[str, Any] = {
+            "version": self.version,
+            "cpu": json.loads(json.dumps(self.cpu)),
+        }
         if self.normalize is not None:
             result["normalize"] = dict(self.normalize)
         return result
@@ -129,7 +142,9 @@ class Recipe:
 
 def _check_operations(operations: object, where: str) -> None:
     if not isinstance(operations, list | tuple):
-        raise UsageError(f"{where} is a list of operations, got {type(operations).__name__}")
+        raise UsageError(
+            f"{where} is a list of operations, got {type(operations).__name__}"
+        )
     for i, operation in enumerate(operations):
         if not isinstance(operation, Mapping) or len(operation) != 1:
             raise UsageError(
@@ -138,6 +153,8 @@ def _check_operations(operations: object, where: str) -> None:
             )
         ((name, arguments),) = operation.items()
         if not isinstance(name, str) or not isinstance(arguments, Mapping | None):
-            raise UsageError(f"{where}[{i}]: arguments of {name!r} are a mapping, got {arguments!r}")
+            raise UsageError(
+                f"{where}[{i}]: arguments of {name!r} are a mapping, got {arguments!r}"
+            )
         if arguments and _COMPOSITIONS in arguments:
             _check_operations(arguments[_COMPOSITIONS], f"{where}[{i}].{name}")

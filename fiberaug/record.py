@@ -8,12 +8,19 @@ it depends on the batch, the worker or the rank. What was not applied is not log
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
 from fiberaug.errors import UsageError
 
-__all__ = ["VERSION", "AppliedTransform", "PackedRecord", "Record", "RecordContext", "Records"]
+__all__ = [
+    "VERSION",
+    "AppliedTransform",
+    "PackedRecord",
+    "Record",
+    "RecordContext",
+    "Records",
+]
 
 VERSION = 1
 
@@ -91,7 +98,10 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
-        return {**asdict(self), "applied_transforms": [asdict(t) for t in self.applied_transforms]}
+        return {
+            **asdict(self),
+            "applied_transforms": [asdict(t) for t in self.applied_transforms],
+        }
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
@@ -154,6 +164,10 @@ class RecordContext:
 
     constant: tuple[AppliedTransform, ...] = ()
     """Operations done to every sample in the consumer, such as Normalize."""
+
+    def at(self, epoch: int) -> Self:
+        """Return the same context in another epoch."""
+        return replace(self, epoch=epoch)
 
     def unpack(self, packed: PackedRecord) -> Record:
         """Return the record of a packed one."""

@@ -77,7 +77,9 @@ class RecordLog:
         values = loss.tolist() if hasattr(loss, "tolist") else list(loss)
         pads = batch["is_pad"].tolist() if "is_pad" in batch else [False] * len(values)
         lines = [
-            json.dumps({"uid": r.uid, "epoch": r.epoch, "position": r.position, "loss": value})
+            json.dumps(
+                {"uid": r.uid, "epoch": r.epoch, "position": r.position, "loss": value}
+            )
             for r, value, pad in zip(batch["record"], values, pads, strict=True)
             if not pad
         ]
@@ -169,7 +171,9 @@ def _mend(path: Path) -> None:
         return
     text = b"".join(_blocks(io.BytesIO(data[at:])))
     text = text[: text.rfind(b"\n") + 1]
-    whole = data[:at] + (zstandard.ZstdCompressor(level=_LEVEL).compress(text) if text else b"")
+    whole = data[:at] + (
+        zstandard.ZstdCompressor(level=_LEVEL).compress(text) if text else b""
+    )
     write_atomically(path, whole)
 
 
@@ -192,4 +196,6 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_bytes())  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
-        raise StoreError(f"{folder} is no run folder: cannot read {path.name}: {error}") from error
+        raise StoreError(
+            f"{folder} is no run folder: cannot read {path.name}: {error}"
+        ) from error

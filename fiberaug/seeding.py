@@ -17,7 +17,15 @@ import numpy as np
 
 from fiberaug.errors import UsageError
 
-__all__ = ["KeyedGenerators", "check_seed", "key", "ShardUids", "torch_seed", "uid", "unit_key"]
+__all__ = [
+    "KeyedGenerators",
+    "check_seed",
+    "key",
+    "ShardUids",
+    "torch_seed",
+    "uid",
+    "unit_key",
+]
 
 _WORDS = Struct("<5Q")
 _WORD = Struct("<Q")

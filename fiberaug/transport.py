@@ -20,12 +20,12 @@ from torch.utils.data import DataLoader as TorchLoader
 from torch.utils.data import Dataset
 
 from fiberaug.collate import Collate
-from fiberaug.engine import Engine, Failure, Setup
+from fiberaug.engine import Engine, Failure, Made, Setup
 from fiberaug.errors import WorkerDied
 from fiberaug.order import rank_range
 from fiberaug.record import PackedRecord
 
-__all__ = ["Builder", "Message", "Request", "Workers"]
+__all__ = ["Builder", "Message", "Request", "Workers", "read_error"]
 
 _log = logging.getLogger("fiberaug")
 _LARGE_BYTES = 65_536
@@ -49,7 +49,10 @@ class Message:
     """What a worker sends for a request."""
 
     end: int
-    """First position after the global batch; ``first`` where the epoch is over."""
+    """First position after the global batch."""
+
+    over: bool = False
+    """The epoch has no such batch."""
 
     data: dict[str, Any] = field(default_factory=dict)
     """Arrays [B, ...], large ones as tensors in shared memory; ragged; lists."""
@@ -80,7 +83,7 @@ class Builder(Dataset[Message]):
         setup: Setup,
         collate: Collate,
         collate_fn: Callable[[list[dict[str, Any]]], Any] | None,
-        finish: Callable[[Engine, Any], dict[str, Any]],
+        finish: Callable[[Engine, Made, int], dict[str, Any]] | None,
     ) -> None:
         self._setup, self._collate = setup, collate
         self._collate_fn, self._finish = collate_fn, finish
@@ -115,8 +118,10 @@ class Builder(Dataset[Message]):
         first, size = request.first, request.global_batch
         end = engine.order(request.epoch).reach(first + size)
         if end <= first or (request.drop_last and end < first + size):
-            return Message(end=first)
-        positions, pads = rank_range(end, size, 0, request.rank, request.world_size, first)
+            return Message(end=end, over=True)
+        positions, pads = rank_range(
+            end, size, 0, request.rank, request.world_size, first
+        )
         message = Message(end=end)
         decode_s, augment_s = engine.decode_s, engine.augment_s
         rows = [engine.deliver(request.epoch, position) for position in positions]
@@ -131,8 +136,9 @@ class Builder(Dataset[Message]):
         message.failures = [
             f for made, _ in zip(rows, positions, strict=False) for f in made.failures
         ]
-        if self._collate_fn is not None:
-            data = self._collate_fn([self._finish(engine, made) for made in rows])
+        if self._collate_fn is not None and self._finish is not None:
+            samples = [self._finish(engine, made, request.epoch) for made in rows]
+            data = self._collate_fn(samples)
             message.data = {"": data}
         else:
             message.data = self._collate([made.fields for made in rows], message.keys)
@@ -145,8 +151,16 @@ def _pickled(error: Exception) -> bytes:
         pickle.loads(data)  # noqa: S301  # our own bytes: can the other side read them?
     except Exception:  # noqa: BLE001  # an exception can hold anything
         text = f"{type(error).__name__}: {error}"
-        data = pickle.dumps(RuntimeError("\n".join([text, *getattr(error, "__notes__", ())])))
+        data = pickle.dumps(
+            RuntimeError("\n".join([text, *getattr(error, "__notes__", ())]))
+        )
     return data
+
+
+def read_error(data: bytes) -> Exception:
+    """Return the exception that a worker sent."""
+    error = pickle.loads(data)  # noqa: S301  # written by our own worker
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
 def _share(message: Message) -> Message:
@@ -219,7 +233,9 @@ class Workers:
             ``timeout`` and ``worker_init_fn`` as torch's DataLoader takes them.
     """
 
-    def __init__(self, builder: Builder, num_workers: int, options: dict[str, Any]) -> None:
+    def __init__(
+        self, builder: Builder, num_workers: int, options: dict[str, Any]
+    ) -> None:
         self._builder, self._num = builder, num_workers
         self._persistent = bool(options.get("persistent_workers"))
         self._feed = _Feed()

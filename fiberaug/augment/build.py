@@ -41,7 +41,14 @@ def known_operations() -> dict[str, type]:
             and kind.__module__.startswith("albumentations.")
             and name not in _REFUSED
             and not name.startswith("Base")
-            and name not in {"BasicTransform", "DualTransform", "ImageOnlyTransform", "NoOp3D", "Transform3D"}
+            and name
+            not in {
+                "BasicTransform",
+                "DualTransform",
+                "ImageOnlyTransform",
+                "NoOp3D",
+                "Transform3D",
+            }
         ):
             found[name] = kind
     return found
@@ -77,14 +84,20 @@ def _build(operation: Mapping[str, Any], known: Mapping[str, type], where: str) 
         )
     arguments = dict(arguments or {})
     if "transforms" in arguments:
-        arguments["transforms"] = _build_all(arguments["transforms"], known, f"{where}.{name}")
+        arguments["transforms"] = _build_all(
+            arguments["transforms"], known, f"{where}.{name}"
+        )
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             built = known[name](**arguments)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}: {name} refuses its arguments: {_first(error)}") from error
-    unknown = [str(w.message) for w in caught if "not valid for transform" in str(w.message)]
+        raise UsageError(
+            f"{where}: {name} refuses its arguments: {_first(error)}"
+        ) from error
+    unknown = [
+        str(w.message) for w in caught if "not valid for transform" in str(w.message)
+    ]
     if unknown:
         raise UsageError(f"{where}: {name}: {unknown[0]}")
     for argument in _SIZES:

@@ -21,7 +21,14 @@ from fiberaug.augment.params import encode_params  # noqa: E402
 from fiberaug.errors import UsageError  # noqa: E402
 from fiberaug.seeding import KeyedGenerators  # noqa: E402
 
-__all__ = ["TARGETS", "Augmented", "CpuEngine", "as_compose", "pipeline_hash", "pipeline_spec"]
+__all__ = [
+    "TARGETS",
+    "Augmented",
+    "CpuEngine",
+    "as_compose",
+    "pipeline_hash",
+    "pipeline_spec",
+]
 
 TARGETS = ("image", "mask", "masks", "bboxes", "keypoints")
 """Fields that a pipeline changes; labels of boxes travel with them."""
@@ -160,13 +167,17 @@ class CpuEngine:
         for field, alias in self._aliases.items():
             data[alias] = fields[field]
         out = self._compose(**data)
-        changed = {name: out[name] for name in data if name not in self._aliases.values()}
+        changed = {
+            name: out[name] for name in data if name not in self._aliases.values()
+        }
         for field, alias in self._aliases.items():
             changed[field] = np.asarray(out[alias], np.int64)
         for name, width in (("bboxes", 4), ("keypoints", 2)):
             if name in changed:
                 points = np.asarray(changed[name], np.float32)
-                changed[name] = points.reshape(-1, points.shape[-1] if points.size else width)[:, :width]
+                changed[name] = points.reshape(
+                    -1, points.shape[-1] if points.size else width
+                )[:, :width]
         changed["image"] = _as_array(changed["image"])
         if self.normalize is not None and changed["image"].dtype != np.uint8:
             changed["image"] = self.normalize.apply(changed["image"])
@@ -221,16 +232,23 @@ def _label_names(compose: A.Compose, fields: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _with_processors(compose: A.Compose, rest: list[Any], fields: Sequence[str]) -> A.Compose:
+def _with_processors(
+    compose: A.Compose, rest: list[Any], fields: Sequence[str]
+) -> A.Compose:
     """Return the pipeline over ``rest``, with processors for boxes and keypoints."""
     boxes = compose.processors.get("bboxes")
     points = compose.processors.get("keypoints")
     bbox_params = boxes.params if boxes is not None and "bboxes" in fields else None
-    keypoint_params = points.params if points is not None and "keypoints" in fields else None
+    keypoint_params = (
+        points.params if points is not None and "keypoints" in fields else None
+    )
     if bbox_params is None and "bboxes" in fields:
         labels = ["bbox_labels"] if "bbox_labels" in fields else None
         bbox_params = A.BboxParams(
-            format="pascal_voc", label_fields=labels, clip=True, filter_invalid_bboxes=True
+            format="pascal_voc",
+            label_fields=labels,
+            clip=True,
+            filter_invalid_bboxes=True,
         )
     if keypoint_params is None and "keypoints" in fields:
         keypoint_params = A.KeypointParams(format="xy", remove_invisible=False)

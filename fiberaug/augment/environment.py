@@ -9,7 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["environment", "environment_hash"]
 
-_PACKAGES = ("fiberaug", "albumentations", "albucore", "numpy", "opencv-python-headless", "torch")
+_PACKAGES = (
+    "fiberaug",
+    "albumentations",
+    "albucore",
+    "numpy",
+    "opencv-python-headless",
+    "torch",
+)
 
 
 @cache

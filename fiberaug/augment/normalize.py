@@ -33,7 +33,9 @@ class NormalizeTable:
         """Return float32 [C, 256]: the normalised value of each level of each channel."""
         table = self._tables.get(channels)
         if table is None:
-            ramp = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], channels, axis=2)
+            ramp = np.repeat(
+                np.arange(256, dtype=np.uint8)[:, None, None], channels, axis=2
+            )
             out = self.apply(np.ascontiguousarray(ramp))
             table = self._tables[channels] = np.ascontiguousarray(
                 out.reshape(256, channels).T, np.float32
@@ -46,4 +48,8 @@ class NormalizeTable:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
-    return [float(v) for v in value] if isinstance(value, list | tuple | np.ndarray) else float(value)
+    return (
+        [float(v) for v in value]
+        if isinstance(value, list | tuple | np.ndarray)
+        else float(value)
+    )

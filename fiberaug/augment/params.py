@@ -30,8 +30,12 @@ def encode(value: Any) -> Any:  # noqa: ANN401  # whatever a transform draws
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):
-        if len(value) > MOST_NUMBERS and isinstance(value[0], list | tuple | np.generic | float | int):
-            return _encode_array(np.asarray(value, np.float64 if not _ragged(value) else object))
+        if len(value) > MOST_NUMBERS and isinstance(
+            value[0], list | tuple | np.generic | float | int
+        ):
+            return _encode_array(
+                np.asarray(value, np.float64 if not _ragged(value) else object)
+            )
         return [item if type(item) in _PLAIN else encode(item) for item in value]
     if isinstance(value, Mapping):
         return {str(name): encode(item) for name, item in value.items()}

@@ -50,7 +50,9 @@ def why_not_replayable(compose: A.Compose) -> str | None:
     return f"the pipeline cannot be tried on a synthetic sample: {error}"
 
 
-def _compare(first: CpuEngine, second: CpuEngine, height: int, width: int) -> str | None:
+def _compare(
+    first: CpuEngine, second: CpuEngine, height: int, width: int
+) -> str | None:
     generator = np.random.default_rng(0)
     for visit in range(_TRIES):
         coarse = generator.integers(0, 256, (height // 16, width // 16, 3), np.uint8)

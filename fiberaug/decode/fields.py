@@ -7,7 +7,14 @@ from typing import Any
 
 from fiberaug.errors import UsageError
 
-__all__ = ["AUTO", "FieldSpec", "Source", "describe_fields", "parse_fields", "resolve_auto"]
+__all__ = [
+    "AUTO",
+    "FieldSpec",
+    "Source",
+    "describe_fields",
+    "parse_fields",
+    "resolve_auto",
+]
 
 AUTO: Mapping[str, str] = {
     "image": "jpg;jpeg;png;webp;bmp;tif;tiff;gif;ppm;jpg.jpg",
@@ -70,7 +77,11 @@ class FieldSpec:
 
 def _parse_source(text: str, field: str) -> Source:
     extension, colon, path = text.strip().lstrip(".").partition(":")
-    if not extension or (colon and extension.lower() != "json" and not extension.lower().endswith(".json")):
+    if not extension or (
+        colon
+        and extension.lower() != "json"
+        and not extension.lower().endswith(".json")
+    ):
         raise UsageError(
             f"source {text!r} of field {field!r} must be an extension such as jpg, or"
             " json:path.to.value"
@@ -104,9 +115,15 @@ def parse_fields(fields: Mapping[str, str] | str) -> tuple[FieldSpec, ...]:
     specs = []
     for name, text in fields.items():
         bare = name.removesuffix("?")
-        if not _NAME.fullmatch(bare) or bare.startswith("__") or bare in {"record", "is_pad"}:
+        if (
+            not _NAME.fullmatch(bare)
+            or bare.startswith("__")
+            or bare in {"record", "is_pad"}
+        ):
             raise UsageError(f"{name!r} cannot be the name of a field")
-        sources = tuple(_parse_source(part, bare) for part in text.split(";") if part.strip())
+        sources = tuple(
+            _parse_source(part, bare) for part in text.split(";") if part.strip()
+        )
         if not sources:
             raise UsageError(f"field {name!r} has no source")
         specs.append(FieldSpec(bare, sources, optional=name.endswith("?")))
@@ -115,7 +132,9 @@ def parse_fields(fields: Mapping[str, str] | str) -> tuple[FieldSpec, ...]:
     return tuple(specs)
 
 
-def resolve_auto(extensions: Iterable[str], metadata: Mapping[str, Any]) -> tuple[FieldSpec, ...]:
+def resolve_auto(
+    extensions: Iterable[str], metadata: Mapping[str, Any]
+) -> tuple[FieldSpec, ...]:
     """Return the mapping that ``fields="auto"`` means for a set like its first sample.
 
     Args:

@@ -9,7 +9,9 @@ from fiberaug.errors import LimitExceeded, SampleBroken, UsageError
 
 __all__ = ["ImageHeader", "ImageLimits", "read_header"]
 
-_SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_SOF = frozenset(
+    {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+)
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 _ORIENTATION_TAG = 0x0112
 
@@ -32,7 +34,11 @@ class ImageHeader(NamedTuple):
     @property
     def upright(self) -> tuple[int, int]:
         """(width, height) in px of the image as it is looked at."""
-        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+        return (
+            (self.height, self.width)
+            if self.orientation >= 5
+            else (self.width, self.height)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,4 +190,6 @@ def _pillow(data: bytes | memoryview) -> ImageHeader:
                 name, *image.size, orientation if orientation in range(1, 9) else 1
             )
     except Exception as error:  # noqa: BLE001  # Pillow's plugins raise what they like
-        raise SampleBroken(f"the bytes are no image: {error}", stage="decode") from error
+        raise SampleBroken(
+            f"the bytes are no image: {error}", stage="decode"
+        ) from error

@@ -39,7 +39,9 @@ def decode_image(
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
         except cv2.error as error:
-            raise SampleBroken(f"OpenCV refuses the image: {error}", stage="decode") from error
+            raise SampleBroken(
+                f"OpenCV refuses the image: {error}", stage="decode"
+            ) from error
         if pixels is None:
             raise SampleBroken(
                 f"the {header.format.upper()} of {len(data)} bytes cannot be decoded: it is"
@@ -77,6 +79,6 @@ def _pillow(data: bytes | memoryview, mode: str | None) -> NDArray[Any]:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image if mode is None else image.convert(mode))
     except Exception as error:  # noqa: BLE001  # Pillow's plugins raise what they like
-        raise SampleBroken(f"the image cannot be decoded: {error}", stage="decode") from error
-
-
+        raise SampleBroken(
+            f"the image cannot be decoded: {error}", stage="decode"
+        ) from error

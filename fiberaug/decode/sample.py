@@ -39,7 +39,9 @@ def parse_json(data: bytes | memoryview) -> Any:  # noqa: ANN401  # JSON
             twice.
     """
     if len(data) > _JSON_BYTES:
-        raise SampleBroken(f"JSON of {len(data)} bytes, the limit is {_JSON_BYTES}", stage="decode")
+        raise SampleBroken(
+            f"JSON of {len(data)} bytes, the limit is {_JSON_BYTES}", stage="decode"
+        )
     text = bytes(data)
     depth = deepest = 0
     for byte in text.translate(None, bytes(set(range(256)) - set(b"[]{}"))):
@@ -94,7 +96,10 @@ def parse_label(value: Any, classes: Mapping[str, int]) -> Any:  # noqa: ANN401
     except (TypeError, ValueError):
         vector = np.zeros((0, 0), np.float32)
     if vector.ndim != 1:
-        raise SampleBroken(f"label must be a number, a name or a list of numbers, got {value!r}", stage="decode")
+        raise SampleBroken(
+            f"label must be a number, a name or a list of numbers, got {value!r}",
+            stage="decode",
+        )
     return vector
 
 
@@ -153,7 +158,9 @@ class SampleDecoder:
         self._annotate(fields, header, metadata)
         return Decoded(fields, header)
 
-    def _image(self, data: bytes | memoryview, source: Source) -> tuple[NDArray[Any], ImageHeader]:
+    def _image(
+        self, data: bytes | memoryview, source: Source
+    ) -> tuple[NDArray[Any], ImageHeader]:
         own = self.decoders.get(source.extension)
         if own is None:
             return decode_image(data, limits=self.limits)
@@ -164,7 +171,9 @@ class SampleDecoder:
                 f" {type(pixels).__name__} {getattr(pixels, 'shape', '')}",
                 stage="decode",
             )
-        return pixels, ImageHeader(source.extension, pixels.shape[1], pixels.shape[0], 1)
+        return pixels, ImageHeader(
+            source.extension, pixels.shape[1], pixels.shape[0], 1
+        )
 
     def _member(self, name: str, source: Source, members: Members) -> Any:  # noqa: ANN401
         data, extension = members[source.extension], source.extension.rpartition(".")[2]
@@ -183,7 +192,9 @@ class SampleDecoder:
             try:
                 return unicodedata.normalize("NFC", bytes(data).decode())
             except UnicodeDecodeError as error:
-                raise SampleBroken(f".{source.extension} is no UTF-8: {error}", stage="decode") from error
+                raise SampleBroken(
+                    f".{source.extension} is no UTF-8: {error}", stage="decode"
+                ) from error
         return bytes(data)
 
     def _annotate(
@@ -214,7 +225,9 @@ class SampleDecoder:
 
 
 def _follow(value: Any, source: Source, spec: FieldSpec) -> Any:  # noqa: ANN401
-    missing = SampleBroken(f"field {spec.name!r} <- {source} is missing", stage="decode")
+    missing = SampleBroken(
+        f"field {spec.name!r} <- {source} is missing", stage="decode"
+    )
     for at, step in enumerate(source.path):
         if step == "[]":
             rest = Source(source.extension, source.path[at + 1 :])
@@ -233,10 +246,15 @@ def _points(value: Any, width: int, name: str) -> NDArray[np.float32]:  # noqa: 
     try:
         array = np.asarray([] if value is None else value, np.float32)
     except (TypeError, ValueError) as error:
-        raise SampleBroken(f"{name} must be numbers [N, {width}]: {error}", stage="decode") from error
+        raise SampleBroken(
+            f"{name} must be numbers [N, {width}]: {error}", stage="decode"
+        ) from error
     array = array.reshape(0, width) if array.size == 0 else array
     if array.ndim != 2 or array.shape[1] != width or not np.isfinite(array).all():
-        raise SampleBroken(f"{name} must be finite numbers [N, {width}], got shape {array.shape}", stage="decode")
+        raise SampleBroken(
+            f"{name} must be finite numbers [N, {width}], got shape {array.shape}",
+            stage="decode",
+        )
     return array
 
 
@@ -248,7 +266,9 @@ def _is_stored_frame(metadata: Mapping[str, Any], header: ImageHeader) -> bool:
     return metadata.get("frame") == "stored"
 
 
-def _upright_mask(mask: NDArray[Any], header: ImageHeader, *, stored: bool) -> NDArray[Any]:
+def _upright_mask(
+    mask: NDArray[Any], header: ImageHeader, *, stored: bool
+) -> NDArray[Any]:
     size = mask.shape[1], mask.shape[0]
     if (header.width, header.height) != header.upright:
         stored = size == (header.width, header.height)

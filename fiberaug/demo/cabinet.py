@@ -162,33 +162,29 @@ def _bend(corners: list[tuple[float, float]], *, radius: float = 62.0) -> Points
     for before, corner, after in zip(
         points[:-2], points[1:-1], points[2:], strict=True
     ):
-        into, out = before - corner, after - corner
-        # Up to the middle of a run at most: two corners may share it.
-        reach = np.float32(radius) / np.maximum(np.hypot(*into), 1e-3)
-        leave = np.float32(radius) / np.maximum(np.hypot(*out), 1e-3)
-        path += [
-            corner + min(reach, 0.48) * into,
-            corner,
-            corner + min(leave, 0.48) * out,
-        ]
+        near = []
+        for end in (before, after):
+            # Up to the middle of a run at most: two corners may share it.
+            run = max(float(np.linalg.norm(end - corner)), 1e-3)
+            near.append(corner + min(radius / run, 0.48) * (end - corner))
+        path += [near[0], corner, near[1]]
     path.append(points[-1])
     return chaikin(np.array(path, np.float32))
 
 
 def _cables(cabinet: Cabinet) -> None:
-    """Patch 12 to 40 cables: to the exits, the trays, the splitter and across panels."""
+    """Patch up to 40 cables: to exits, trays and splitter, and across the panels."""
     rng = cabinet.rng
     ports = [cabinet.ports[i] for i in rng.permutation(len(cabinet.ports))]
     outlets = [cabinet.outlets[i] for i in rng.permutation(len(cabinet.outlets))]
     inlets = [cabinet.inlets[i] for i in rng.permutation(len(cabinet.inlets))]
     jackets = rng.dirichlet((5.0, 1.6, 1.6, 1.8))
-    count = int(rng.integers(18, 41))
     loose = int(rng.integers(3, 8))
+    # A loose cable takes two ports, every other one takes one.
+    count = min(int(rng.integers(16, 41)), max(len(ports) - loose, 1))
     for number in range(count):
         colour = JACKETS[int(rng.choice(len(JACKETS), p=jackets))]
         thick = float(rng.choice((5.2, 6.2, 7.0)))
-        if not ports:
-            break
         port = ports.pop()
         plugs = [port]
         chance = rng.random()
@@ -198,7 +194,7 @@ def _cables(cabinet: Cabinet) -> None:
             other = others[0]
             ports.remove(other)
             plugs.append(other)
-            route = _drooping(rng, port, other)
+            line = _drooping(rng, port, other)
         elif outlets and chance < 0.30:
             outlet = outlets.pop()
             plugs.append(outlet)
@@ -210,16 +206,18 @@ def _cables(cabinet: Cabinet) -> None:
                 (route[-1][0], low),
                 (foot[0] + lead, low + rng.uniform(-6.0, 6.0)),
             ]
-            route += [(foot[0], foot[1] + 34.0), foot]
+            line = _bend([*route, (foot[0], foot[1] + 34.0), foot])
         elif inlets and chance < 0.48:
             inlet = inlets.pop()
             route = _trunk(cabinet, port, until=690.0)
             low = 878.0 + rng.uniform(-10.0, 26.0)
-            route += [(route[-1][0], low), (inlet[0], low), (inlet[0], inlet[1] - 8.0)]
+            route += [(route[-1][0], low), (inlet[0], low)]
+            line = _bend([*route, (inlet[0], inlet[1] - 8.0)])
         else:
             route = _trunk(cabinet, port, until=820.0)
-            route.append((route[-1][0] + float(rng.normal(0.0, 5.0)), 990.0))
-        draw_cable(cabinet, _bend(route), colour, thick)
+            exit_at = (route[-1][0] + float(rng.normal(0.0, 5.0)), 990.0)
+            line = _bend([*route, exit_at])
+        draw_cable(cabinet, line, colour, thick)
         for plug in plugs:
             draw_connector(cabinet, plug, colour)
 
@@ -245,26 +243,24 @@ def _trunk(cabinet: Cabinet, port: Port, *, until: float) -> list[tuple[float, f
     ]
 
 
-def _drooping(
-    rng: np.random.Generator, port: Port, other: Port
-) -> list[tuple[float, float]]:
-    """Return the route of a cable that hangs freely between two ports."""
+def _drooping(rng: np.random.Generator, port: Port, other: Port) -> Points:
+    """Return the curve of a cable that hangs freely between two ports."""
     first, last = port.tip(), other.tip()
     sag = rng.uniform(70.0, 190.0) + 0.12 * abs(first[0] - last[0])
     lean = rng.uniform(-0.12, 0.12)
     route = [first]
     for u in np.linspace(0.06, 0.94, 9):
         # A hanging cable is close to a parabola, but stiff ends keep it vertical there.
-        flat = u + 0.09 * np.sin(2.0 * np.pi * u) * -1.0 + lean * u * (1.0 - u)
+        flat = u - 0.09 * np.sin(2.0 * np.pi * u) + lean * u * (1.0 - u)
         deep = (4.0 * u * (1.0 - u)) ** 0.75
         x = first[0] + flat * (last[0] - first[0])
         y = first[1] + u * (last[1] - first[1]) + sag * deep + 8.0
         route.append((float(x), float(y)))
-    return [*route, last]
+    return chaikin(np.array([*route, last], np.float32))
 
 
 def _front(cabinet: Cabinet) -> None:
-    """Draw what is nearest: rings, straps, cable flags, the frame and the open door."""
+    """Draw what is nearest: clips, straps, cable flags, the frame and the open door."""
     canvas, rng, width = cabinet.canvas, cabinet.rng, cabinet.width
     for x, y in cabinet.inlets:
         clip = rounded(x - 8.0, y - 13.0, x + 8.0, y + 3.0, radius=2.5)
@@ -347,17 +343,21 @@ def _photograph(cabinet: Cabinet) -> Scene:
     )
     light *= 1.0 + 0.04 * soft_noise(rng, low, cells=(4, 5))
     warmth = 1.0 + rng.uniform(-0.04, 0.04) * np.array([1.0, 0.0, -1.0])
-    glow = to_uint8((light[:, :, None] * warmth * 0.92).astype(np.float32))
-    glow = cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
-    image = cv2.multiply(image, glow, scale=1.27 / 255.0)
-    tile = rng.normal(0.0, 2.2, (509, 521, 3)) * 0.6 + rng.normal(
-        0.0, 1.8, (509, 521, 1)
-    )
-    tile = np.round(cv2.GaussianBlur(tile, (0, 0), 0.6) * 1.4).astype(np.int16)
+    lamp = to_uint8((light[:, :, None] * warmth * 0.92).astype(np.float32))
+    glow = cv2.resize(lamp, (width, height), interpolation=cv2.INTER_LINEAR)
+    image = cv2.multiply(image, glow, scale=1.22 / 255.0)
+    # One tile of noise, repeated: nobody sees the seams, and 36 million draws are slow.
+    tile = rng.normal(0.0, 1.3, (509, 521, 3)) + rng.normal(0.0, 1.8, (509, 521, 1))
+    grain = np.round(cv2.GaussianBlur(tile, (0, 0), 0.6) * 1.4).astype(np.int16)
     repeat = (-(-height // 509), -(-width // 521), 1)
-    noise = np.tile(tile, repeat)[:height, :width]
+    noise = np.tile(grain, repeat)[:height, :width]
     image = cv2.add(image, noise, dtype=cv2.CV_8U)
-    return _labelled(cabinet, np.asarray(image, np.uint8), np.asarray(ids), view)
+    return _labelled(
+        cabinet,
+        np.asarray(image, np.uint8),
+        np.asarray(ids, np.int16),
+        np.asarray(view, np.float64),
+    )
 
 
 def _labelled(
@@ -367,7 +367,6 @@ def _labelled(
     view: NDArray[np.float64],
 ) -> Scene:
     """Return the scene; its boxes enclose what is visible of each thing."""
-    height, width = ids.shape
     boxes, labels = [], []
     for ident, (label, outline) in enumerate(cabinet.things, start=1):
         corners = (outline * cabinet.canvas.scale)[None].astype(np.float32)

@@ -6,6 +6,7 @@ with one seed therefore differ by the defect only.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -54,9 +55,10 @@ class _Fibre:
         return (self.centre + radii * self.cladding * ray).astype(np.float32)
 
     def distance(self) -> _Field:
-        """Return the distance of each pixel's centre from the fibre's, float32 [H, W]."""
+        """Return each pixel's distance from the centre in pixels, float32 [H, W]."""
         axis = np.arange(self.size, dtype=np.float32) + 0.5
-        return np.hypot(axis[None, :] - self.centre[0], axis[:, None] - self.centre[1])
+        x, y = axis[None, :] - self.centre[0], axis[:, None] - self.centre[1]
+        return np.asarray(np.hypot(x, y), np.float32)
 
 
 def render_endface(label: str, *, seed: int, size_px: int = 192) -> Scene:
@@ -122,7 +124,7 @@ def _draw_fibre(rng: np.random.Generator, size: int) -> _Fibre:
 def _step(distance: _Field, radius: float, softness: float) -> _Field:
     """Return 1 inside a disc and 0 outside, float32, with an edge of ``softness``."""
     inside = np.clip((radius - distance) / softness + 0.5, 0.0, 1.0)
-    return (inside * inside * (3.0 - 2.0 * inside)).astype(np.float32)
+    return np.asarray(inside * inside * (3.0 - 2.0 * inside), np.float32)
 
 
 def _surface(rng: np.random.Generator, fibre: _Fibre) -> _Field:
@@ -134,7 +136,7 @@ def _surface(rng: np.random.Generator, fibre: _Fibre) -> _Field:
 
     streaks = soft_noise(rng, (2 * size, 2 * size), cells=(2 * size, 5))
     turn = cv2.getRotationMatrix2D((size, size), rng.uniform(0.0, 180.0), 1.0)
-    turn[:, 2] -= size / 2
+    turn = turn - np.array([[0.0, 0.0, size / 2], [0.0, 0.0, size / 2]])
     polish = cv2.warpAffine(streaks, turn, (size, size))
     grain = soft_noise(rng, shape, cells=(size // 2, size // 2))
     clouds = soft_noise(rng, shape, cells=(5, 5))
@@ -159,7 +161,7 @@ def _surface(rng: np.random.Generator, fibre: _Fibre) -> _Field:
 
     core = _step(distance, fibre.core, rng.uniform(1.2, 3.0) * px)
     moat = np.exp(-(((distance - fibre.core) / (1.3 * px)) ** 2))
-    tone -= rng.uniform(0.05, 0.16) * moat
+    tone = tone - rng.uniform(0.05, 0.16) * moat
     glow = np.exp(-((distance / (fibre.core * 1.7)) ** 2))
     lit = rng.uniform(0.10, 0.50)
     tone += lit * (core + rng.uniform(0.0, 0.35) * glow)
@@ -254,7 +256,7 @@ def _scratch(
 def _dirt(
     rng: np.random.Generator, fibre: _Fibre, tone: _Field
 ) -> tuple[_Field, list[_Field]]:
-    """Return the surface with one to three clusters of particles, and their coverages."""
+    """Return the surface with one to three clusters of particles, their coverages."""
     clusters = []
     for _ in range(int(rng.integers(1, 4))):
         middle = fibre.at(rng.uniform(0.0, 2.0 * np.pi), rng.uniform(0.0, 1.0))
@@ -282,10 +284,12 @@ def _dirt(
         clusters.append(cluster)
 
         halo = np.asarray(cv2.GaussianBlur(cluster, (0, 0), biggest * 0.45), np.float32)
-        tone = tone + rng.uniform(0.05, 0.24) * np.maximum(halo - 0.4 * cluster, 0.0)
-        body = 1.0 + 0.18 * soft_noise(rng, tone.shape, cells=(fibre.size // 3,) * 2)
+        rim = np.maximum(halo - 0.4 * cluster, 0.0)
+        tone = np.asarray(tone + rng.uniform(0.05, 0.24) * rim, np.float32)
+        fine = (fibre.size // 3, fibre.size // 3)
+        body = soft_noise(rng, (fibre.size, fibre.size), cells=fine)
         tone = tone * (1.0 - rng.uniform(0.55, 0.9) * cluster)
-        tone = tone + rng.uniform(0.02, 0.10) * cluster * body * (body > 0.95)
+        tone = tone + rng.uniform(0.02, 0.10) * cluster * (body > -0.3)
     return np.maximum(tone, 0.02).astype(np.float32), clusters
 
 
@@ -324,7 +328,7 @@ def _chip(
         # Facets of the fracture: slivers from the rim to one point outside.
         facets = np.zeros_like(paper)
         foot = fibre.at(angle + rng.uniform(-0.5, 0.5) * spread, 0.99 - 0.3 * depth)
-        for start, stop in zip(rim[:-1], rim[1:], strict=True):
+        for start, stop in pairwise(rim):
             sliver = np.array([start, stop, foot], np.float32)
             _fill(facets, sliver, int(rng.integers(20, 200)))
         hollow = fibre.ferrule_tone * rng.uniform(0.3, 0.9)

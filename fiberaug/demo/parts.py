@@ -80,7 +80,7 @@ class Cabinet:
 
 
 def box(x_min: float, y_min: float, x_max: float, y_max: float) -> Points:
-    """Return the corners of a rectangle, clockwise from the upper left, float32 [4, 2]."""
+    """Return a rectangle, clockwise from its upper left corner, float32 [4, 2]."""
     corners = [[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]]
     return np.array(corners, np.float32)
 
@@ -184,7 +184,7 @@ def draw_trays(cabinet: Cabinet, x0: float, x1: float, top: float) -> None:
     """Draw hinged splice trays, each a step in front of the one above it."""
     canvas, rng = cabinet.canvas, cabinet.rng
     tones: tuple[Colour, ...] = (
-        (226, 222, 208),
+        (208, 204, 190),
         (176, 182, 186),
         (66, 70, 76),
         (120, 146, 172),
@@ -269,7 +269,7 @@ def draw_splitter(cabinet: Cabinet, x0: float, x1: float, top: float) -> None:
     case = rounded(x0, top, x1, top + high, radius=6.0)
     canvas.shade(case, strength=0.62, blur=14.0, shift=(7.0, 12.0))
     ident = cabinet.add("splitter", case)
-    metal: Colour = (206, 209, 212) if rng.random() < 0.6 else (84, 88, 94)
+    metal: Colour = (190, 193, 196) if rng.random() < 0.6 else (84, 88, 94)
     canvas.fill(case, toned(metal, 1.1), to=toned(metal, 0.82), ident=ident)
     canvas.stroke(case, toned(metal, 1.3), width=1.6, closed=True)
     lid = rounded(x0 + 12, top + 10, x1 - 12, top + high - 74, radius=4.0)
@@ -339,9 +339,8 @@ def draw_connector(cabinet: Cabinet, port: Port, jacket: Colour) -> None:
     turn = np.array([[lean[0], -lean[1]], [lean[1], lean[0]]])
 
     def place(points: list[list[float]]) -> Points:
-        return (np.array(points) @ turn.T + np.array([port.x, port.y])).astype(
-            np.float32
-        )
+        moved = np.array(points) @ turn.T + np.array([port.x, port.y])
+        return np.asarray(moved, np.float32)
 
     boot_tone = (_WHITE, _BLACK, body, jacket)[int(rng.integers(4))]
     whole = place(

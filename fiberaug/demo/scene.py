@@ -41,8 +41,8 @@ class Scene:
     mask: NDArray[np.uint8]
     """Class id of every pixel, uint8 [H, W]."""
     bboxes: NDArray[np.float32]
-    """Boxes x_min, y_min, x_max, y_max in pixels, float32 [N, 4]; the maxima lie one past
-    the last pixel, so that the width is x_max - x_min."""
+    """Boxes x_min, y_min, x_max, y_max in pixels, float32 [N, 4]; the maxima lie one
+    past the last pixel, so that the width is x_max - x_min."""
     bbox_labels: tuple[str, ...]
     """Class name of each box, N of them."""
     label: str | None
@@ -109,7 +109,7 @@ def blob(
     )
     turn = rng.uniform(0.0, np.pi)
     spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return (points @ spin).astype(np.float32)
+    return np.asarray(points @ spin, np.float32)
 
 
 def chaikin(points: NDArray[np.float32], *, rounds: int = 4) -> NDArray[np.float32]:
@@ -160,7 +160,7 @@ def subpixel(points: NDArray[np.float32], *, scale: float = 1.0) -> NDArray[np.i
 
 
 def tight_box(inside: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    """Return x_min, y_min, x_max, y_max around the true pixels, None when there are none.
+    """Return x_min, y_min, x_max, y_max around the true pixels, None without any.
 
     Args:
         inside: bool [H, W].
@@ -182,8 +182,8 @@ def to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 class Canvas:
     """A picture and a map of what is where, both drawn at once.
 
-    Lengths are in thousandths of the picture's height, so that a scene looks the same at
-    every size.
+    Lengths are in thousandths of the picture's height, so that a scene looks the same
+    at every size.
 
     Attributes:
         image: uint8 [H, W, 3], RGB.

@@ -27,9 +27,11 @@ from fiberaug.errors import (
     UsageError,
 )
 
-__all__ = ["Limits", "Member", "scan"]
+__all__ = ["Limits", "Member", "check_name", "scan"]
 
 _Data: TypeAlias = bytes | mmap.mmap | memoryview
+# An extended header: its offset, and the path and size it gives the member behind it.
+_Ahead: TypeAlias = tuple[int, bytes | None, int | None]
 
 # name, size and its end, checksum, type, magic and version, first byte of the prefix
 _HEADER = struct.Struct("100s24x11ss12x8sc100x8s80xB166x")
@@ -94,14 +96,6 @@ class Member(NamedTuple):
     """First byte of the header, or of the pax header or long name before it."""
 
 
-class _Ahead(NamedTuple):
-    """What an extended header says about the member behind it."""
-
-    offset: int
-    path: bytes | None = None
-    size: int | None = None
-
-
 _DEFAULTS = Limits()
 
 
@@ -138,13 +132,14 @@ def scan(data: _Data, *, shard: str, limits: Limits = _DEFAULTS) -> Iterator[Mem
 
 
 # One long loop, since a call for each header would cost a tenth of the time.
-def _walk(  # noqa: C901, PLR0912
+def _walk(  # noqa: C901, PLR0912, PLR0915
     data: _Data, shard: str, limits: Limits
 ) -> Iterator[Member]:
     total, pos, found = len(data), 0, 0
     ahead: _Ahead | None = None
     unpack, adler32, plain = _HEADER.unpack, zlib.adler32, _PLAIN.fullmatch
     member_bytes, name_chars = limits.member_bytes, limits.name_chars
+    extended_header_bytes = limits.extended_header_bytes
     try:
         while pos + 512 <= total:
             header = data[pos : pos + 512]
@@ -163,23 +158,30 @@ def _walk(  # noqa: C901, PLR0912
             else:
                 size = _odd_size(bytes(header[124:136]))
             if kind != b"0" and kind in b"xgL":
-                body = _body(data, pos, size, limits.extended_header_bytes)
-                ahead = _read_ahead(body, kind, pos, ahead)
+                if ahead is not None:
+                    raise SecurityRefused(
+                        f"the extended header at byte {ahead[0]} is followed by "
+                        "another, expected its member"
+                    )
+                body = _body(data, pos, size, extended_header_bytes)
+                ahead = _read_ahead(body, kind, pos)
                 pos += (size + 1023) & -512
                 continue
             raw = raw.partition(b"\0")[0]
             if prefix:
                 raw = _prefix(bytes(header), magic) + b"/" + raw
-            start, begin = pos + 512, pos
+            start = pos + 512
+            begin = pos
             if ahead is not None:
-                raw = raw if ahead.path is None else ahead.path
-                size = _agreed(size, ahead.size)
-                begin, ahead = ahead.offset, None
+                begin, path, pax_size = ahead
+                raw = raw if path is None else path
+                size = size if pax_size is None else _agreed(size, pax_size)
+                ahead = None
             directory = kind != b"0" and _is_directory(kind, raw, size)
             raw = raw.removesuffix(b"/") if directory else raw
             name = raw.decode("utf-8", "surrogateescape")
             if not plain(name) or len(name) > name_chars:
-                _check_name(name, name_chars)
+                check_name(name, name_chars)
             if size > member_bytes:
                 raise LimitExceeded(
                     f"{_shown(name)} has {size} bytes, the limit is {member_bytes=}"
@@ -263,7 +265,7 @@ def _check_end(data: _Data, pos: int, *, found: int, ahead: _Ahead | None) -> No
     if ahead is not None:
         raise ShardDamaged(
             "the archive ends after an extended header, expected its member",
-            offset=ahead.offset,
+            offset=ahead[0],
         )
     if total % 512:
         raise ShardDamaged(f"the file has {total} bytes, expected a multiple of 512")
@@ -282,11 +284,9 @@ def _odd_size(field: bytes) -> int:
     raise ShardDamaged(f"the size {_shown(field)} is {what}, expected octal digits")
 
 
-def _agreed(size: int, pax: int | None) -> int:
-    """Return a size that may be given twice; tar programs differ in which they use."""
-    if pax is None or pax == size:
-        return size
-    if pax >= 8**11:  # more than the header can say
+def _agreed(size: int, pax: int) -> int:
+    """Return a size that is given twice; tar programs differ in which one they use."""
+    if pax == size or pax >= 8**11:  # the header cannot say more
         return pax
     raise SecurityRefused(f"the size is {size}, by the pax header {pax}, expected one")
 
@@ -311,13 +311,13 @@ def _prefix(header: bytes, magic: bytes) -> bytes:
     return header[345:500].partition(b"\0")[0]
 
 
-def _check_name(name: str, name_chars: int) -> None:
+def check_name(name: str, name_chars: int = _DEFAULTS.name_chars) -> None:
+    """Raise SecurityRefused for a name that no honest shard holds."""
     parts = name.split("/")
     pieces = parts[-1].split(".")[1:]
     rules = (
-        (not name, "is empty"),
         (len(name) > name_chars, f"is longer than name_chars={name_chars}"),
-        (parts[0] == "", "is absolute"),
+        (parts[0] == "", "is empty or absolute"),
         (parts[-1] == "", "ends in a slash"),
         (".." in parts, "leaves its folder by '..'"),
         ("\\" in name, "holds a backslash"),
@@ -347,28 +347,26 @@ def _body(data: _Data, pos: int, size: int, extended_header_bytes: int) -> bytes
     return body
 
 
-def _read_ahead(
-    body: bytes, kind: bytes, pos: int, ahead: _Ahead | None
-) -> _Ahead | None:
+def _read_ahead(body: bytes, kind: bytes, pos: int) -> _Ahead | None:
     """Return what a pax header or long name says about the member behind it."""
-    if ahead is not None:
-        raise SecurityRefused(
-            f"the extended header at byte {ahead.offset} is followed by another, "
-            "expected its member"
-        )
     if kind == b"L":
-        return _Ahead(pos, body.partition(b"\0")[0])
+        return pos, body.partition(b"\0")[0], None
+    # webdataset's writer puts one such record before each member: keep it cheap
+    if body.startswith(b"%d mtime=" % len(body)) and body.endswith(b"\n"):
+        return (pos, None, None) if kind == b"x" else None
     records = _pax_records(body)
-    if any(key.startswith(b"GNU.sparse.") for key in records):
+    if b"GNU.sp" in body and any(key.startswith(b"GNU.sparse.") for key in records):
         raise SecurityRefused("pax records mark a sparse file, expected a plain one")
     path, size = records.get(b"path"), records.get(b"size")
     if kind == b"g":
         if path is not None or size is not None:
             raise SecurityRefused("a global pax header sets a path or size for all")
         return None
-    if size is not None and not _DECIMAL.fullmatch(size):
+    if size is None:
+        return pos, path, None
+    if not _DECIMAL.fullmatch(size):
         raise ShardDamaged(f"the pax size is {_shown(size)}, expected decimal digits")
-    return _Ahead(pos, path, None if size is None else int(size))
+    return pos, path, int(size)
 
 
 def _pax_records(body: bytes) -> dict[bytes, bytes]:

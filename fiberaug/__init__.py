@@ -1,0 +1,86 @@
+"""Tar shards in, exactly reproducible augmented batches out, a record in every sample.
+
+Every name is loaded when it is first used: ``import fiberaug`` loads no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fiberaug.dataset import StreamingDataset
+    from fiberaug.errors import (
+        BudgetExceeded,
+        DataRefused,
+        FiberAugError,
+        LimitExceeded,
+        ReplayMismatch,
+        SampleBroken,
+        SecurityRefused,
+        ShardDamaged,
+        StateMismatch,
+        StoreError,
+        UsageError,
+        WorkerDied,
+    )
+    from fiberaug.jobs.writing import ShardWriter, convert
+    from fiberaug.loader import DataLoader
+    from fiberaug.recipe import Recipe
+    from fiberaug.record import AppliedTransform, Record
+    from fiberaug.replaying import replay
+    from fiberaug.runlog import RecordLog
+    from fiberaug.sample import Sample
+
+__all__ = [
+    "AppliedTransform",
+    "BudgetExceeded",
+    "DataLoader",
+    "DataRefused",
+    "FiberAugError",
+    "LimitExceeded",
+    "Recipe",
+    "Record",
+    "RecordLog",
+    "ReplayMismatch",
+    "Sample",
+    "SampleBroken",
+    "SecurityRefused",
+    "ShardDamaged",
+    "ShardWriter",
+    "StateMismatch",
+    "StoreError",
+    "StreamingDataset",
+    "UsageError",
+    "WorkerDied",
+    "convert",
+    "replay",
+]
+
+_HOMES = {
+    "dataset": ("StreamingDataset",),
+    "jobs.writing": ("ShardWriter", "convert"),
+    "loader": ("DataLoader",),
+    "recipe": ("Recipe",),
+    "record": ("AppliedTransform", "Record"),
+    "replaying": ("replay",),
+    "runlog": ("RecordLog",),
+    "sample": ("Sample",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  # 20 ms
+
+        return version("fiberaug")
+    if name not in __all__:
+        raise AttributeError(f"module 'fiberaug' has no attribute {name!r}")
+    value = getattr(
+        importlib.import_module(f"fiberaug.{_HOME.get(name, 'errors')}"), name
+    )
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,345 @@
+"""A data set of tar shards: what is in it, in which order, and how a sample is made."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset
+
+from fiberaug.decode.fields import (
+    FieldSpec,
+    describe_fields,
+    parse_fields,
+    resolve_auto,
+)
+from fiberaug.decode.image import DECODER
+from fiberaug.decode.sample import SampleDecoder, parse_json
+from fiberaug.engine import SOURCE, OnError, Setup
+from fiberaug.errors import StateMismatch, UsageError
+from fiberaug.order import Plan, rank_range, steps
+from fiberaug.passes import PassControl, PlainPass
+from fiberaug.recipe import Recipe
+from fiberaug.record import AppliedTransform, RecordContext
+from fiberaug.shards.reader import ShardFile
+from fiberaug.shards.resolve import ShardSet, resolve
+
+__all__ = ["STATE_VERSION", "StreamingDataset", "resolve_rank"]
+
+STATE_VERSION = 1
+_POLICIES = ("replace", "mask", "raise")
+_RECORDS = ("packed", "text", "none")
+
+
+def resolve_rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """Return (rank, world size): as given, of torch.distributed, of the environment.
+
+    Raises:
+        UsageError: Only one is given, or the rank is not in [0, world size).
+    """
+    if (rank is None) != (world_size is None):
+        raise UsageError(
+            f"give both rank and world_size, or neither; got {rank}, {world_size}"
+        )
+    if rank is None or world_size is None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            rank, world_size = (
+                torch.distributed.get_rank(),
+                torch.distributed.get_world_size(),
+            )
+        else:
+            rank, world_size = (
+                int(os.environ.get("RANK", "0")),
+                int(os.environ.get("WORLD_SIZE", "1")),
+            )
+    if not 0 <= rank < world_size:
+        raise UsageError(f"rank must be in [0, {world_size}), got {rank}")
+    return rank, world_size
+
+
+class StreamingDataset(IterableDataset[dict[str, Any]]):
+    """Samples of tar shards in an exact order, augmented and recorded.
+
+    Give it to :class:`fiberaug.DataLoader`. In a plain ``torch.utils.data.DataLoader``
+    it yields finished samples: tensors [C, H, W], normalised, ``record`` as JSON text;
+    with several workers it must be told ``batch_size``, and then the order is the same.
+
+    Args:
+        shards: Path with braces or a glob, a folder, a list of such, or a webdataset
+            object that only names shards.
+        fields: ``auto``, a preset, or a mapping such as ``{"image": "jpg;png", "label":
+            "cls;json:label", "caption?": "txt"}``; ``?`` marks a field that may miss.
+        transform: An Albumentations transform, a :class:`fiberaug.Recipe` or the path of
+            a recipe file.
+        train: False for evaluation: no shuffle, every sample once, broken ones masked,
+            the epoch fixed at 0.
+        shuffle: Defaults to ``train``; an int is the window in samples.
+        seed: Seed of order and augmentation, in [0, 2**64).
+        decode: ``exact``.
+        decoders: Your own decoders by extension, ``bytes -> uint8 [H, W, C]``.
+        on_error: What happens to a broken sample: ``replace`` by another of the set,
+            ``mask`` (a padding row), ``raise``, or a function of the error that returns
+            one of these. Defaults to ``replace``, in evaluation to ``mask``.
+        max_errors: Share of the epoch that may be broken before the run stops; at least
+            10 samples may.
+        batch_size: Rows of this rank's batches, for a plain torch DataLoader.
+        rank: This process's rank. None: torch.distributed, else ``RANK``, else 0.
+        world_size: Number of ranks. None: torch.distributed, else ``WORLD_SIZE``, else 1.
+        index_dir: Folder of the index side-cars. None: beside the shards.
+        record: ``packed``, ``text`` (records as JSON) or ``none``.
+        unit: b0, positions dealt in a row from one lane.
+        window: Samples of a lane that are shuffled among themselves.
+        lanes: V. None: as many as there are full windows, at most 64.
+
+    Raises:
+        UsageError: An argument is out of range or does not fit the others.
+        StoreError: A shard or an index cannot be read.
+        ShardDamaged: An index or ``dataset.json`` is broken.
+    """
+
+    def __init__(
+        self,
+        shards: Any,  # noqa: ANN401  # see the docstring
+        *,
+        fields: Mapping[str, str] | str = "auto",
+        transform: Any = None,  # noqa: ANN401  # see the docstring
+        train: bool = True,
+        shuffle: bool | int | None = None,
+        seed: int = 0,
+        decode: str = "exact",
+        decoders: Mapping[str, Callable[[bytes], Any]] | None = None,
+        on_error: OnError | None = None,
+        max_errors: float = 0.001,
+        batch_size: int | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        index_dir: str | Path | None = None,
+        record: str = "packed",
+        unit: int = 16,
+        window: int = 4096,
+        lanes: int | None = None,
+    ) -> None:
+        super().__init__()
+        if decode != "exact":
+            raise UsageError(f"decode must be 'exact' in this release, got {decode!r}")
+        if record not in _RECORDS:
+            raise UsageError(f"record must be one of {_RECORDS}, got {record!r}")
+        if batch_size is not None and batch_size < 1:
+            raise UsageError(f"batch_size must be >= 1, got {batch_size}")
+        if not 0 <= max_errors <= 1:
+            raise UsageError(f"max_errors must be in [0, 1], got {max_errors}")
+        if isinstance(on_error, str) and on_error not in _POLICIES:
+            raise UsageError(
+                f"on_error must be one of {_POLICIES} or callable, got {on_error!r}"
+            )
+        if rank is not None or world_size is not None:
+            rank, world_size = resolve_rank(rank, world_size)
+        on_error = on_error or ("replace" if train else "mask")
+        if not train and on_error == "replace":
+            on_error = "mask"  # a stand-in would count a sample twice
+        shuffle = train if shuffle is None else shuffle
+        if not isinstance(shuffle, bool):
+            window, shuffle = shuffle, shuffle > 0
+        self.train, self.record, self.max_errors = train, record, max_errors
+        self.batch_size, self._rank, self._world_size = batch_size, rank, world_size
+        self._given = {"shards": shards, "index_dir": index_dir}
+        self.shard_set: ShardSet = resolve(shards, index_dir=index_dir)
+        self.plan = Plan(
+            counts=self.shard_set.counts, seed=seed, shuffle=shuffle, lanes=lanes,
+            unit=unit, window=max(1, window),
+        )  # fmt: skip
+        manifest = self.shard_set.manifest
+        self.classes: tuple[str, ...] = manifest.classes if manifest else ()
+        self.extensions, self.specs = self._resolve_fields(fields)
+        self.compose = _pipeline(transform)
+        self.setup = Setup(
+            refs=self.shard_set.refs,
+            plan=self.plan,
+            decoder=SampleDecoder(
+                specs=self.specs,
+                classes={name: i for i, name in enumerate(self.classes)},
+                decoders={
+                    k.lstrip(".").lower(): v for k, v in (decoders or {}).items()
+                },
+            ),
+            compose=self.compose,
+            on_error=on_error,
+        )
+        self.recipe_hash = _recipe_hash(self.compose)
+        self._context: RecordContext | None = None
+        self._control = PassControl(fixed=not train)
+
+    def _resolve_fields(
+        self, fields: Mapping[str, str] | str
+    ) -> tuple[tuple[str, ...], tuple[FieldSpec, ...]]:
+        first = ShardFile(self.shard_set.refs[0])
+        members = first.read(0)
+        if fields != "auto":
+            return tuple(members), parse_fields(fields)
+        metadata = {e: parse_json(d) for e, d in members.items() if e.endswith("json")}
+        return tuple(members), resolve_auto(members, metadata)
+
+    @property
+    def rank(self) -> int:
+        """This process's rank."""
+        return resolve_rank(self._rank, self._world_size)[0]
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return resolve_rank(self._rank, self._world_size)[1]
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the whole set; TypeError without an index."""
+        return self.plan.n
+
+    def __len__(self) -> int:
+        """Return the rows that this rank yields in an epoch, padding included.
+
+        Raises:
+            TypeError: The shards have no index.
+        """
+        rank, world = self.rank, self.world_size
+        size = (self.batch_size or 1) * world
+        total = steps(self.plan.n, size, drop_last=False)
+        positions, pads = rank_range(self.plan.n, size, max(0, total - 1), rank, world)
+        return max(0, total - 1) * (size // world) + len(positions) + pads
+
+    def describe(self) -> str:
+        """Return which member fills which field, in one line."""
+        return describe_fields(self.specs, self.extensions)
+
+    def context(self, epoch: int) -> RecordContext:
+        """Return what all records of an epoch share."""
+        if self._context is None:
+            from fiberaug.augment.cpu import CpuEngine  # noqa: PLC0415  # 1.7 s of import
+            from fiberaug.augment.environment import environment_hash  # noqa: PLC0415
+            from fiberaug.augment.replayable import why_not_replayable  # noqa: PLC0415
+
+            leaves: list[tuple[str, str]] = []
+            constant: tuple[AppliedTransform, ...] = ()
+            replayable = True
+            if self.compose is not None:
+                engine = CpuEngine(self.compose, [spec.name for spec in self.specs])
+                leaves, replayable = (
+                    engine.leaves,
+                    why_not_replayable(self.compose) is None,
+                )
+                if engine.normalize is not None:
+                    last = str(len(self.compose.transforms) - 1)
+                    normalize = engine.normalize
+                    constant = (
+                        AppliedTransform(last, normalize.name, normalize.params),
+                    )
+            self._context = RecordContext(
+                epoch=0, seed=self.plan.seed, origin=SOURCE, decoder=self.setup.decode,
+                unit=self.plan.unit, recipe=self.recipe_hash, environment=environment_hash(),
+                replayable=replayable, leaves=tuple(leaves), constant=constant,
+            )  # fmt: skip
+        return self._context.at(epoch)
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what stands for a whole run once: enough to replay its records."""
+        from fiberaug.augment.cpu import pipeline_spec  # noqa: PLC0415
+        from fiberaug.augment.environment import environment  # noqa: PLC0415
+
+        spec = None if self.compose is None else pipeline_spec(self.compose)
+        return {
+            "v": STATE_VERSION,
+            "shards": [str(Path(ref.path).absolute()) for ref in self.shard_set.refs],
+            "index_dir": self._given["index_dir"]
+            and str(Path(self._given["index_dir"]).absolute()),
+            "fingerprint": self.shard_set.fingerprint,
+            "plan": self.plan.to_json(),
+            "classes": list(self.classes),
+            "fields": {s.name + "?" * s.optional: str(s) for s in self.specs},
+            "recipe": {
+                "hash": self.recipe_hash,
+                "cpu": spec,
+                "decode": dict(self.setup.decode),
+            },
+            "environment": environment(),
+            "train": self.train,
+        }
+
+    def state(self, epoch: int, position: int) -> dict[str, Any]:
+        """Return the state after ``position`` samples of ``epoch`` over all ranks."""
+        return {
+            "v": STATE_VERSION,
+            "plan": self.plan.to_json(),
+            "fingerprint": self.shard_set.fingerprint,
+            "recipe": self.recipe_hash,
+            "epoch": epoch,
+            "position": position,
+        }
+
+    def read_state(self, state: Mapping[str, Any]) -> tuple[int, int]:
+        """Return (epoch, position) of a state that belongs to this data set.
+
+        Raises:
+            StateMismatch: It does not; the differing fields are named.
+        """
+        own = self.state(0, 0)
+        missing = set(own) - set(state)
+        if missing:
+            raise StateMismatch(f"the state lacks {sorted(missing)}")
+        differing = [
+            f"{name}: the state has {state[name]!r}, here it is {own[name]!r}"
+            for name in ("v", "fingerprint", "recipe")
+            if state[name] != own[name]
+        ]
+        plan = state["plan"]
+        differing += [
+            f"plan.{name}: the state has {plan.get(name)!r}, here it is {value!r}"
+            for name, value in own["plan"].items()
+            if plan.get(name) != value
+        ]
+        if differing:
+            raise StateMismatch(
+                "the state belongs to another run; " + "; ".join(differing)
+            )
+        epoch, position = int(state["epoch"]), int(state["position"])
+        most = self.plan.n if self.plan.counts is not None else position
+        if epoch < 0 or not 0 <= position <= most:
+            raise StateMismatch(
+                f"epoch {epoch}, position {position} of {most} cannot be"
+            )
+        return epoch, position
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next pass of a plain torch DataLoader pass ``epoch``; reaches workers."""
+        self._control.set_epoch(epoch)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume a plain torch DataLoader; :class:`fiberaug.DataLoader` has its own.
+
+        Raises:
+            StateMismatch: The state belongs to other data, plan or recipe.
+        """
+        self._control.resume(*self.read_state(state))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Return a pass over this worker's share of finished samples."""
+        return PlainPass(self, self._control)
+
+
+def _pipeline(transform: Any) -> Any:  # noqa: ANN401  # Albumentations has no types
+    if transform is None:
+        return None
+    if isinstance(transform, str | Path):
+        transform = Recipe.from_file(transform)
+    if isinstance(transform, Recipe):
+        from fiberaug.augment.build import build_pipeline  # noqa: PLC0415  # 1.7 s of import
+
+        return build_pipeline(transform.operations)
+    from fiberaug.augment.cpu import as_compose  # noqa: PLC0415
+
+    return as_compose(transform)
+
+
+def _recipe_hash(compose: Any) -> str:  # noqa: ANN401
+    from fiberaug.augment.cpu import pipeline_hash  # noqa: PLC0415
+
+    return pipeline_hash(compose, {"decoder": DECODER})

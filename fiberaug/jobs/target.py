@@ -1,0 +1,91 @@
+"""The folder that a conversion writes: marked while it is unfinished."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fiberaug.errors import StoreError, UsageError
+from fiberaug.shards.manifest import FILE, Manifest, ShardEntry, write_atomically
+
+__all__ = ["Target"]
+
+_MARK = ".converting.json"
+
+
+class Target:
+    """The folder of a new data set.
+
+    Args:
+        folder: It must not exist, be empty, or be what an interrupted conversion left:
+            that is begun again.
+        arguments: What the shards depend on, kept in ``dataset.json``.
+
+    Raises:
+        UsageError: The folder holds something else.
+        StoreError: It cannot be made.
+    """
+
+    def __init__(self, folder: Path, arguments: Mapping[str, Any]) -> None:
+        self.folder, self._arguments = folder, dict(arguments)
+        if (folder / FILE).exists():
+            raise UsageError(
+                f"{folder} already holds a data set; choose another folder or remove it"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            present = sorted(p.name for p in folder.iterdir())
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {folder}: {error.strerror}", stage="write"
+            ) from error
+        if present and _MARK not in present:
+            raise UsageError(
+                f"{folder} is not empty ({present[0]} and {len(present) - 1} more); choose"
+                " an empty or a new folder"
+            )
+        for name in present:  # the mark says that these are ours, and unfinished
+            if name.endswith((".tar", ".idx", ".part")):
+                (folder / name).unlink()
+        write_atomically(folder / _MARK, json.dumps(self._arguments).encode())
+
+    def shard(self, number: int) -> Path:
+        """Return the path of a shard."""
+        return self.folder / f"shard-{number:06d}.tar"
+
+    def finish(
+        self,
+        entries: Sequence[ShardEntry],
+        classes: Sequence[str],
+        fields: Mapping[str, str],
+    ) -> Manifest:
+        """Write ``dataset.json`` and take the mark away.
+
+        Raises:
+            UsageError: There is no shard.
+        """
+        if not entries:
+            raise UsageError(f"no sample was written to {self.folder}")
+        totals: dict[str, int] = {}
+        for entry in entries:
+            for label, count in entry.counts.items():
+                name = classes[int(label)] if int(label) < len(classes) else label
+                totals[name] = totals.get(name, 0) + count
+        order = {name: i for i, name in enumerate(classes)}
+        manifest = Manifest(
+            shards=tuple(entries),
+            classes=tuple(classes),
+            counts=dict(
+                sorted(totals.items(), key=lambda item: order.get(item[0], len(order)))
+            ),
+            fields=dict(fields),
+            producer={
+                "program": "fiberaug",
+                "version": version("fiberaug"),
+                "arguments": self._arguments,
+            },
+        )
+        write_atomically(self.folder / FILE, manifest.to_bytes())
+        (self.folder / _MARK).unlink()
+        return manifest

@@ -1,0 +1,197 @@
+"""Samples to shards: ``ShardWriter`` for a loop, ``convert`` for a whole source."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from fiberaug.errors import UsageError
+from fiberaug.jobs.describing import Describer
+from fiberaug.jobs.encoding import ENCODINGS, encode_sample
+from fiberaug.jobs.folder import convert_folder
+from fiberaug.jobs.target import Target
+from fiberaug.shards.manifest import Manifest, ShardEntry
+from fiberaug.shards.writer import ShardFileWriter, member_bytes
+from fiberaug.sizes import parse_bytes
+
+__all__ = ["ShardWriter", "convert"]
+
+
+class ShardWriter:
+    """Writes samples to shards of a folder, with indexes and ``dataset.json``.
+
+    A shard gets its name when it is complete and ``dataset.json`` is written last, so a
+    folder that was interrupted is never taken for a data set.
+
+    Args:
+        dst: The folder; it must not hold a data set.
+        shard_size: Size at which the next shard is begun.
+        classes: Class names by id. None: names get ids as they first come.
+        encoding: How arrays become images: ``png``, ``jpeg`` or ``webp``.
+        fields: Field mapping to keep in ``dataset.json``.
+
+    Raises:
+        UsageError: The folder holds something else, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        dst: str | Path,
+        *,
+        shard_size: int | str = "256MB",
+        classes: Sequence[str] | None = None,
+        encoding: str = "png",
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        if encoding not in ENCODINGS:
+            raise UsageError(
+                f"encoding must be one of {sorted(ENCODINGS)}, got {encoding!r}"
+            )
+        self._most = parse_bytes(shard_size, name="shard_size")
+        self._arguments = {"shard_size": self._most, "encoding": encoding}
+        self._target = Target(Path(dst), self._arguments)
+        self._classes = {name: i for i, name in enumerate(classes or ())}
+        self._fixed = classes is not None
+        self._encoding, self._fields = encoding, dict(fields or {})
+        self._keys: set[str] = set()
+        self._entries: list[ShardEntry] = []
+        self._shard: ShardFileWriter | None = None
+
+    def _class_id(self, name: str) -> int:
+        if name not in self._classes:
+            if self._fixed:
+                raise UsageError(
+                    f"{name!r} is none of the classes {list(self._classes)}"
+                )
+            self._classes[name] = len(self._classes)
+        return self._classes[name]
+
+    def write(self, sample: Mapping[str, Any]) -> None:
+        """Append one sample.
+
+        Args:
+            sample: ``__key__`` and fields: ``image`` (bytes, path, PIL image or uint8
+                array), ``label`` (id, name, number or vector), ``mask``, ``bboxes``,
+                ``bbox_labels``, ``keypoints``, ``caption``; or extensions as webdataset
+                names them (``jpg``, ``cls``, ``json``, ...).
+
+        Raises:
+            UsageError: The key is missing, was used before or cannot be read back; or a
+                field cannot be stored.
+            StoreError: The disk is full or gone.
+        """
+        key = sample.get("__key__")
+        if not isinstance(key, str) or not key:
+            raise UsageError(f"__key__ must be text, got {key!r}")
+        if key in self._keys:
+            raise UsageError(
+                f"key {key!r} was written before; keys are unique in a data set"
+            )
+        members = encode_sample(sample, self._class_id, encoding=self._encoding)
+        size = sum(member_bytes(len(data)) for data in members.values())
+        if self._shard is not None and self._shard.bytes + size > self._most:
+            self._publish()
+        if self._shard is None:
+            self._shard = ShardFileWriter(self._target.shard(len(self._entries)))
+        self._shard.write(key, members)
+        self._keys.add(key)
+
+    def _publish(self) -> None:
+        if self._shard is not None:
+            self._entries.append(self._shard.publish(Describer()))
+            self._shard = None
+
+    def close(self) -> Manifest:
+        """Finish the last shard and write ``dataset.json``.
+
+        Raises:
+            UsageError: No sample was written.
+        """
+        self._publish()
+        return self._target.finish(self._entries, list(self._classes), self._fields)
+
+    def abort(self) -> None:
+        """Drop the unfinished shard; ``dataset.json`` is not written."""
+        if self._shard is not None:
+            self._shard.discard()
+            self._shard = None
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the writer, or drop the unfinished shard after an error."""
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+def convert(  # noqa: PLR0917
+    src: str | Path | Iterable[Mapping[str, Any]],
+    dst: str | Path,
+    *,
+    shard_size: int | str = "256MB",
+    workers: int | None = None,
+    seed: int = 0,
+    keep_order: bool = False,
+    resize: int | None = None,
+    encode: str = "keep",
+    quality: int = 90,
+    on_error: str = "skip",
+    classes: Sequence[str] | None = None,
+    progress: bool = True,
+) -> Manifest:
+    """Write a folder of images, or an iterable of samples, as shards; return what was written.
+
+    A folder's images are kept byte for byte unless ``resize`` or ``encode`` says
+    otherwise; its subfolders are the classes. They are shuffled by ``seed``: shards that
+    are sorted by class train badly whatever a loader does. The bytes of the shards do
+    not depend on ``workers``. An iterable is written in its own order.
+
+    Args:
+        src: A folder, or samples as :meth:`ShardWriter.write` takes them.
+        dst: Folder for the shards.
+        shard_size: Size of a shard, such as ``"256MB"``.
+        workers: Processes. None: one for each core.
+        seed: Seed of the shuffle.
+        keep_order: Do not shuffle.
+        resize: Length of the shorter side, px; images that are smaller stay as they are.
+        encode: ``keep``, ``jpeg``, ``webp`` or ``png``.
+        quality: Of JPEG and WebP, 1 to 100.
+        on_error: ``skip`` lists files that are no images in ``convert_errors.jsonl``;
+            ``fail`` stops at the first.
+        classes: Class names by id. None: sorted subfolders; of an iterable, names as
+            they first come.
+        progress: Show a bar on a terminal.
+
+    Raises:
+        UsageError: An argument is out of range, or ``dst`` holds something else.
+        DataRefused: There is no image, or one is broken and ``on_error`` is ``fail``.
+        StoreError: The disk is full or gone.
+    """
+    if isinstance(src, str | Path):
+        return convert_folder(
+            Path(src), Path(dst), shard_size=parse_bytes(shard_size, name="shard_size"),
+            workers=workers or len(os.sched_getaffinity(0)), seed=seed, keep_order=keep_order,
+            resize=resize, encode=encode, quality=quality, on_error=on_error,
+            classes=classes, progress=progress,
+        )  # fmt: skip
+    encoding = "png" if encode == "keep" else encode
+    writer = ShardWriter(dst, shard_size=shard_size, classes=classes, encoding=encoding)
+    try:
+        for sample in tqdm(src, unit="img", disable=None if progress else True):
+            writer.write(sample)
+    except BaseException:
+        writer.abort()
+        raise
+    return writer.close()

@@ -1,0 +1,425 @@
+"""Batches of a streaming data set, with a position that can be saved and resumed."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from fiberaug.collate import Collate, Ragged, normalize_batch, shape_targets
+from fiberaug.dataset import StreamingDataset
+from fiberaug.engine import Engine, Made
+from fiberaug.errors import BudgetExceeded, UsageError
+from fiberaug.order import steps
+from fiberaug.passes import finished
+from fiberaug.record import Records
+from fiberaug.runlog import RecordLog
+from fiberaug.transport import Builder, Message, Request, Workers, read_error
+
+__all__ = ["DataLoader"]
+
+_TARGETS = ("list", "padded", "torchvision", "yolo")
+_LEAST_BUDGET = 10
+_READY_S = 0.001
+
+
+class DataLoader:
+    """Batches of a :class:`fiberaug.StreamingDataset`; arguments as torch names them.
+
+    It is no subclass of torch's DataLoader on purpose: frameworks rebuild those and
+    would split the stream a second time.
+
+    A batch is a dict: ``image`` [B, C, H, W] (uint8, or float32 where the pipeline ends
+    with Normalize), ``label`` int64 [B], ``mask`` [B, H, W], ``bboxes``, ``bbox_labels``,
+    ``__key__``, ``__url__``, ``record``, and ``is_pad`` bool [B] when
+    ``drop_last=False``. Padding rows repeat a sample; leave them out of losses and counts.
+
+    Args:
+        dataset: The data set.
+        batch_size: Rows of this rank's batches.
+        shuffle: Must agree with the data set's, where given.
+        num_workers: Processes that make batches; 0 makes them in this one.
+        collate_fn: Your own function of a list of sample dicts, in the worker.
+        pin_memory: Page-locked batches, for faster copies to a GPU.
+        drop_last: Drop the last, short global batch.
+        timeout: Seconds to wait for a batch of a worker; 0 waits for ever.
+        worker_init_fn: Called with the worker's number when it starts.
+        multiprocessing_context: ``fork``, ``spawn``, ``forkserver`` or a context.
+        prefetch_factor: Batches that each worker makes ahead; default 2.
+        persistent_workers: Keep the processes between epochs.
+        device: Where tensors of a batch are put; None leaves them in memory.
+        collate: ``stack``, ``pad`` (with ``image_mask``) or ``list``.
+        pad_to: Multiple to which ``pad`` rounds height and width up, px.
+        targets: Form of boxes and points: ``list``, ``padded``, ``torchvision``, ``yolo``.
+        output: Names of fields; batches are then tuples of these.
+        log: Run folder for records, quarantine and manifest.
+
+    Raises:
+        UsageError: An argument is out of range or does not fit the others.
+    """
+
+    sampler = None
+    batch_sampler = None
+    generator = None
+
+    def __init__(
+        self,
+        dataset: StreamingDataset,
+        batch_size: int = 1,
+        shuffle: bool | None = None,
+        *,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[dict[str, Any]]], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,  # noqa: ANN401  # a name or a context, as torch
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        device: str | torch.device | None = None,
+        collate: str = "stack",
+        pad_to: int = 32,
+        targets: str = "list",
+        output: Sequence[str] | None = None,
+        log: str | Path | None = None,
+    ) -> None:
+        if not isinstance(dataset, StreamingDataset):
+            raise UsageError(
+                f"dataset must be a StreamingDataset, got {type(dataset).__name__}"
+            )
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be >= 1, got {batch_size}")
+        if dataset.batch_size not in {None, batch_size}:
+            raise UsageError(
+                f"the data set was told batch_size={dataset.batch_size}, the loader {batch_size}"
+            )
+        if num_workers < 0:
+            raise UsageError(f"num_workers must be >= 0, got {num_workers}")
+        if targets not in _TARGETS:
+            raise UsageError(f"targets must be one of {_TARGETS}, got {targets!r}")
+        if shuffle is not None and shuffle != dataset.plan.shuffle:
+            raise UsageError(
+                f"shuffle={shuffle} does not agree with the data set's {dataset.plan.shuffle};"
+                " the order is a matter of the data set: give it there"
+            )
+        self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
+        self.num_workers, self.pin_memory, self.timeout = (
+            num_workers,
+            pin_memory,
+            timeout,
+        )
+        self.collate_fn, self.worker_init_fn = collate_fn, worker_init_fn
+        self.multiprocessing_context = multiprocessing_context
+        self.prefetch_factor, self.persistent_workers = (
+            prefetch_factor,
+            persistent_workers,
+        )
+        self.device, self._targets, self._output = device, targets, output
+        self.rank, self.world_size = dataset.rank, dataset.world_size
+        self.log = None if log is None else RecordLog(log, rank=self.rank)
+        self._builder = Builder(
+            dataset.setup,
+            Collate(mode=collate, pad_to=pad_to),
+            collate_fn,
+            _Finish(dataset) if collate_fn is not None else None,
+        )
+        self._workers: Workers | None = None
+        self._pass: _Pass | None = None
+        self._pending: tuple[int, int] | None = (0, 0)
+        self._epoch = self._position = 0
+        self._logging = False
+        self._failed: set[int] = set()
+        self._counters = dict.fromkeys(
+            ("images", "wait_s", "decode_s", "augment_s"), 0.0
+        )
+        self._ready = self._batches = 0
+        self._started_s = time.perf_counter()
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch, equal on all ranks.
+
+        Raises:
+            TypeError: The shards have no index.
+        """
+        return steps(self.dataset.plan.n, self._global_batch, drop_last=self.drop_last)
+
+    @property
+    def _global_batch(self) -> int:
+        return self.batch_size * self.world_size
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that runs, or that the next pass will be."""
+        return self._pending[0] if self._pending is not None else self._epoch
+
+    def __iter__(self) -> "_Pass":
+        """Return a pass; nothing starts before its first batch is asked for."""
+        return _Pass(self)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next pass ``epoch``, from its start; keeps a resume of that epoch."""
+        if epoch < 0:
+            raise UsageError(f"epoch must be >= 0, got {epoch}")
+        if self.dataset.train and (self._pending is None or self._pending[0] != epoch):
+            self._pending = epoch, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position after the batch just yielded, equal on all ranks.
+
+        JSON of under 4 KB: ``v, plan, fingerprint, recipe, epoch, position``.
+        """
+        return self.dataset.state(*(self._pending or (self._epoch, self._position)))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next pass go on where ``state`` was taken.
+
+        Workers, ranks and batch size may differ from then.
+
+        Raises:
+            StateMismatch: The state belongs to other data, another plan or recipe.
+        """
+        self._pending = self.dataset.read_state(state)
+
+    def stats(self) -> dict[str, float]:
+        """Return figures since the loader was made.
+
+        ``images_per_s``; ``wait_s`` spent waiting for batches; ``decode_s`` and
+        ``augment_s`` summed over workers; ``queue_fill``, the share of batches that were
+        ready when asked for; ``quarantined``, distinct broken samples of this epoch;
+        ``share/real``.
+        """
+        elapsed = max(time.perf_counter() - self._started_s, 1e-9)
+        return {
+            "images_per_s": self._counters["images"] / elapsed,
+            "wait_s": self._counters["wait_s"],
+            "decode_s": self._counters["decode_s"],
+            "augment_s": self._counters["augment_s"],
+            "queue_fill": self._ready / max(1, self._batches),
+            "quarantined": float(len(self._failed)),
+            "share/real": 1.0,
+        }
+
+    def close(self) -> None:
+        """End worker processes and finish the log; the loader can be used again."""
+        if self._pass is not None:
+            self._pass.stop()
+            self._pass = None
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
+        if self.log is not None:
+            self.log.close()
+            self._logging = False
+
+    def __enter__(self) -> Self:
+        """Return the loader."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the loader."""
+        self.close()
+
+    def begin(self, run: "_Pass") -> tuple[int, Iterator[Message]]:
+        """Start a pass: fix its epoch and position, start workers. For :class:`_Pass`."""
+        if self._pass is not None:
+            self._pass.stop()
+        self._pass = run
+        if self._pending is None:  # the last pass was broken off
+            self._pending = self._epoch + 1 if self.dataset.train else 0, 0
+        self._epoch, self._position = self._pending
+        self._pending = None
+        self._failed = set()
+        if not self._batches:
+            self._started_s = time.perf_counter()
+        if self.log is not None and not self._logging:
+            self.log.start(self.dataset.manifest())
+            self._logging = True
+        if self._workers is None:
+            self._workers = Workers(self._builder, self.num_workers, self._options())
+        return self._epoch, self._workers.run(
+            self._requests(self._epoch, self._position)
+        )
+
+    def _options(self) -> dict[str, Any]:
+        options = {
+            "worker_init_fn": self.worker_init_fn,
+            "multiprocessing_context": self.multiprocessing_context,
+            "persistent_workers": self.persistent_workers,
+            "timeout": self.timeout,
+        }
+        if self.prefetch_factor is not None:
+            options["prefetch_factor"] = self.prefetch_factor
+        return options
+
+    def _requests(self, epoch: int, first: int) -> Iterator[Request]:
+        plan, size = self.dataset.plan, self._global_batch
+        end = plan.n if plan.counts is not None else None
+        while end is None or first < end:
+            yield Request(
+                epoch, first, size, self.rank, self.world_size, self.drop_last
+            )
+            first += size
+
+    def receive(self, epoch: int, messages: Iterator[Message]) -> Any:  # noqa: ANN401
+        """Return the next batch of a pass. For :class:`_Pass`.
+
+        Raises:
+            StopIteration: The pass is complete.
+            FiberAugError: A sample, a shard or a worker failed.
+        """
+        asked = time.perf_counter()
+        message = next(messages, None)
+        waited = time.perf_counter() - asked
+        if message is None or message.over:
+            self._pending = (epoch + 1 if self.dataset.train else 0), 0
+            if self.log is not None:
+                self.log.close()
+                self._logging = False
+            raise StopIteration
+        if message.error is not None:
+            raise read_error(message.error)
+        self._count(message, waited)
+        batch = self._finish(message, epoch)
+        self._position = message.end
+        return batch
+
+    def _count(self, message: Message, waited: float) -> None:
+        self._batches += 1
+        self._ready += waited < _READY_S
+        self._counters["images"] += len(message.keys)
+        self._counters["wait_s"] += waited
+        self._counters["decode_s"] += message.decode_s
+        self._counters["augment_s"] += message.augment_s
+        if not message.failures:
+            return
+        if self.log is not None:
+            self.log.quarantine(message.failures)
+        for failure in message.failures:
+            if failure.uid not in self._failed:
+                warnings.warn(
+                    f"broken sample: {failure.shard} {failure.key}: {failure.reason}",
+                    stacklevel=4,
+                )
+            self._failed.add(failure.uid)
+        counts = self.dataset.plan.counts
+        samples = sum(counts) if counts is not None else message.end
+        budget = max(_LEAST_BUDGET, int(self.dataset.max_errors * samples))
+        if len(self._failed) > budget:
+            last = message.failures[-1]
+            raise BudgetExceeded(
+                f"{len(self._failed)} samples of this epoch are broken, max_errors allows"
+                f" {budget}; the last: {last.reason}. Look at the data with `fiberaug"
+                " verify --decode`, or raise max_errors",
+                shard=last.shard, key=last.key, offset=last.offset, stage=last.stage,
+            )  # fmt: skip
+
+    def _finish(self, message: Message, epoch: int) -> Any:  # noqa: ANN401
+        dataset = self.dataset
+        context = (
+            dataset.context(epoch) if dataset.record != "none" or self.log else None
+        )
+        records = None if context is None else Records(message.packed, context)
+        if self.log is not None and records is not None:
+            self.log.write(
+                r for r, pad in zip(records, message.is_pad, strict=True) if not pad
+            )
+        if self.collate_fn is not None:
+            return message.data[""]
+        augment = self._builder.engine.augment
+        table = None if augment is None else augment.normalize
+        batch: dict[str, Any] = {}
+        for name, value in message.data.items():
+            if name == "image" and isinstance(value, list):
+                batch[name] = [normalize_batch(image, table) for image in value]
+            elif name == "image":
+                batch[name] = normalize_batch(value, table)
+            else:
+                batch[name] = (
+                    torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+                )
+        batch = shape_targets(batch, self._targets)
+        if self.device is not None or self.pin_memory:
+            batch = {name: self._place(value) for name, value in batch.items()}
+        batch["__key__"], batch["__url__"] = message.keys, message.urls
+        if records is not None and dataset.record != "none":
+            text = dataset.record == "text"
+            batch["record"] = [r.to_json() for r in records] if text else records
+        if not self.drop_last:
+            batch["is_pad"] = self._place(torch.tensor(message.is_pad))
+        return (
+            batch
+            if self._output is None
+            else tuple(batch[name] for name in self._output)
+        )
+
+    def _place(self, value: Any) -> Any:  # noqa: ANN401  # tensors, and what holds them
+        if isinstance(value, torch.Tensor):
+            if self.pin_memory and torch.cuda.is_available():
+                value = value.pin_memory()
+            return (
+                value
+                if self.device is None
+                else value.to(self.device, non_blocking=True)
+            )
+        if isinstance(value, list):
+            return [self._place(item) for item in value]
+        if isinstance(value, dict):
+            return {name: self._place(item) for name, item in value.items()}
+        return value
+
+
+class _Finish:
+    """Makes sample dicts for ``collate_fn`` in the worker."""
+
+    def __init__(self, dataset: StreamingDataset) -> None:
+        self._dataset = dataset
+
+    def __call__(self, engine: Engine, made: Made, epoch: int) -> dict[str, Any]:
+        return finished(self._dataset, engine, made, epoch)
+
+
+class _Pass(Iterator[Any]):
+    """One pass over the data; it begins with its first batch, and fails for good."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._loader: DataLoader | None = loader
+        self._epoch = 0
+        self._messages: Iterator[Message] | None = None
+        self._end: Exception | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:  # noqa: ANN401  # a dict, a tuple, or what collate_fn returns
+        if self._end is not None:
+            raise self._end
+        loader = self._loader
+        if loader is None:
+            raise UsageError(
+                "a newer pass over this loader has begun; this one is over"
+            )
+        try:
+            if self._messages is None:
+                self._epoch, self._messages = loader.begin(self)
+            return loader.receive(self._epoch, self._messages)
+        except Exception as error:
+            self._end = error
+            self._messages = None
+            raise
+
+    def __len__(self) -> int:
+        return len(self._loader) if self._loader is not None else 0
+
+    def stop(self) -> None:
+        """Let go of the workers; the pass cannot go on."""
+        self._messages, self._loader = None, None

@@ -1,0 +1,154 @@
+"""A pass of a plain torch DataLoader: which epoch it is, and what a worker yields.
+
+torch does not tell the data set in the main process that a pass begins, and a worker
+may be a new process in every pass. So the workers agree through one shared word: the
+first to begin a pass raises the epoch, the others find the pass there. Every write is
+one aligned 64-bit store of a value that all workers of the pass compute alike.
+"""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch.utils.data import get_worker_info
+
+from fiberaug.collate import finish_fields
+from fiberaug.engine import Engine, Made
+from fiberaug.errors import UsageError
+from fiberaug.order import rank_range, worker_batches
+
+if TYPE_CHECKING:
+    from fiberaug.dataset import StreamingDataset
+
+__all__ = ["PassControl", "PlainPass", "finished"]
+
+_EPOCH_BITS = 24
+_MOST_EPOCHS = 2**_EPOCH_BITS - 2
+
+
+class PassControl:
+    """The word that passes share.
+
+    Args:
+        fixed: Every pass is epoch 0.
+    """
+
+    def __init__(self, *, fixed: bool) -> None:
+        # [pass << 24 | epoch + 1, position to resume at, pass that resumed]
+        self._words = torch.zeros(3, dtype=torch.int64).share_memory_()
+        self._fixed = fixed
+        self._begun = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make ``epoch`` the next pass's; keeps a pending resume of the same epoch."""
+        if not 0 <= epoch <= _MOST_EPOCHS:
+            raise UsageError(f"epoch must be in [0, {_MOST_EPOCHS}], got {epoch}")
+        pending = int(self._words[0])
+        if pending != epoch or int(self._words[2]):
+            self._words[1] = self._words[2] = 0
+        self._words[0] = epoch
+
+    def resume(self, epoch: int, position: int) -> None:
+        """Make the next pass begin at ``position`` of ``epoch``."""
+        self.set_epoch(epoch)
+        self._words[1], self._words[2] = position, 0
+
+    def begin(self) -> tuple[int, int]:
+        """Return (epoch, first position) of the pass that begins in this process."""
+        self._begun += 1
+        worker = get_worker_info()
+        name = f"{worker.seed - worker.id if worker else 'main'}/{self._begun}"
+        digest = blake2b(name.encode(), digest_size=8).digest()
+        number = int.from_bytes(digest, "little") >> (_EPOCH_BITS + 2) | 1
+        word = int(self._words[0])
+        if word >> _EPOCH_BITS == number:
+            epoch = (word & _MOST_EPOCHS + 1) - 1
+        else:
+            epoch = word & _MOST_EPOCHS + 1
+            self._words[0] = number << _EPOCH_BITS | epoch + 1
+        start = 0
+        if int(self._words[1]) and int(self._words[2]) in {0, number}:
+            self._words[2] = number
+            start = int(self._words[1])
+        return 0 if self._fixed else epoch, start
+
+
+def finished(
+    dataset: "StreamingDataset", engine: Engine, made: Made, epoch: int
+) -> dict[str, Any]:
+    """Return a sample as a plain torch DataLoader collates it."""
+    table = engine.augment.normalize if engine.augment is not None else None
+    sample = finish_fields(made.fields, table)
+    sample["__key__"], sample["__url__"] = made.packed.key, made.url
+    if dataset.record != "none":
+        sample["record"] = dataset.context(epoch).unpack(made.packed).to_json()
+    sample["is_pad"] = made.is_pad
+    return sample
+
+
+class PlainPass(Iterator[dict[str, Any]]):
+    """This worker's samples of one epoch, in batches of the loader's size.
+
+    Args:
+        dataset: The data set.
+        control: Which epoch it is.
+    """
+
+    def __init__(self, dataset: "StreamingDataset", control: PassControl) -> None:
+        self._dataset, self._control = dataset, control
+        self._rows: Iterator[dict[str, Any]] | None = None
+        self._error: Exception | None = None
+        worker = get_worker_info()
+        self._worker, self._workers = (
+            (worker.id, worker.num_workers) if worker else (0, 1)
+        )
+        # In a worker the pass begins now, as torch's main process has begun it; here only
+        # with the first sample, since frameworks probe loaders with a discarded iter().
+        self._begun = control.begin() if worker else None
+
+    def __iter__(self) -> Self:
+        """Return the pass itself."""
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        """Return the next sample.
+
+        Raises:
+            UsageError: There are several workers and the batch size is not known.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            if self._rows is None:
+                self._rows = self._run(*(self._begun or self._control.begin()))
+            return next(self._rows)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise
+
+    def _run(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
+        dataset = self._dataset
+        if dataset.batch_size is None and self._workers > 1:
+            raise UsageError(
+                "a torch DataLoader with several workers does not tell them its batch size:"
+                " give the data set batch_size= too (this rank's), or use"
+                " fiberaug.DataLoader"
+            )
+        engine = Engine(dataset.setup)
+        world, rank = dataset.world_size, dataset.rank
+        size = (dataset.batch_size or 1) * world
+        order = engine.order(epoch)
+        for k in worker_batches(2**62, self._worker, self._workers):
+            first = start + k * size
+            end = order.reach(first + size)
+            if end <= first:
+                return
+            positions, pads = rank_range(end, size, 0, rank, world, first)
+            for position in positions:
+                yield finished(dataset, engine, engine.deliver(epoch, position), epoch)
+            for _ in range(pads):
+                made = engine.deliver(epoch, end - 1, pad=True)
+                yield finished(dataset, engine, made, epoch)
