@@ -237,7 +237,7 @@ def shape_targets(batch: dict[str, Any], targets: str) -> dict[str, Any]:
 
 def _yolo(
     boxes: list[torch.Tensor], labels: list[torch.Tensor], images: Any
-) -> torch.Tensor:  # noqa: ANN401
+) -> torch.Tensor:
     parts = []
     for row, (box, label) in enumerate(zip(boxes, labels, strict=True)):
         height, width = images[row].shape[-2:]

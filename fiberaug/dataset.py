@@ -21,7 +21,7 @@ from fiberaug.errors import StateMismatch, UsageError
 from fiberaug.order import Plan, rank_range, steps
 from fiberaug.passes import PassControl, PlainPass
 from fiberaug.recipe import Recipe
-from fiberaug.record import AppliedTransform, RecordContext
+from fiberaug.record import RecordContext
 from fiberaug.shards.reader import ShardFile
 from fiberaug.shards.resolve import ShardSet, resolve
 
@@ -219,7 +219,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             from fiberaug.augment.replayable import why_not_replayable  # noqa: PLC0415
 
             leaves: list[tuple[str, str]] = []
-            constant: tuple[AppliedTransform, ...] = ()
+            constant: tuple[dict[str, Any], ...] = ()
             replayable = True
             if self.compose is not None:
                 engine = CpuEngine(self.compose, [spec.name for spec in self.specs])
@@ -230,9 +230,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
                 if engine.normalize is not None:
                     last = str(len(self.compose.transforms) - 1)
                     normalize = engine.normalize
-                    constant = (
-                        AppliedTransform(last, normalize.name, normalize.params),
-                    )
+                    step = {"path": last, "name": normalize.name, "params": normalize.params}
+                    constant = (step,)
             self._context = RecordContext(
                 epoch=0, seed=self.plan.seed, origin=SOURCE, decoder=self.setup.decode,
                 unit=self.plan.unit, recipe=self.recipe_hash, environment=environment_hash(),

@@ -5,7 +5,7 @@ process can build any sample at any time and gets the same pixels.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +18,9 @@ from fiberaug.seeding import ShardUids, key
 from fiberaug.shards.reader import ShardPool, ShardRef
 
 if TYPE_CHECKING:
-    from fiberaug.augment.cpu import A, CpuEngine
+    import albumentations as A  # noqa: N812  # the name that everybody uses
+
+    from fiberaug.augment import cpu
 
 __all__ = [
     "ATTEMPTS",
@@ -101,7 +103,7 @@ class Engine:
         self._pool = ShardPool(setup.refs, most=max(128, 2 * (setup.plan.lanes or 1)))
         self._orders: dict[int, EpochOrder | DiscoveredOrder] = {}
         self._uids: dict[int, ShardUids] = {}
-        self._augment: CpuEngine | None = None
+        self._augment: cpu.CpuEngine | None = None
         self.decode_s = 0.0
         self.augment_s = 0.0
         if setup.compose is not None:
@@ -111,7 +113,7 @@ class Engine:
             self._augment = CpuEngine(setup.compose, names)
 
     @property
-    def augment(self) -> "CpuEngine | None":
+    def augment(self) -> "cpu.CpuEngine | None":
         """The pipeline as it runs here."""
         return self._augment
 
@@ -251,7 +253,7 @@ class Engine:
             0, 0, (), 0, (),
         )  # fmt: skip
 
-    def _failure(  # noqa: PLR0917
+    def _failure(
         self,
         error: DataRefused,
         shard: int,

@@ -7,22 +7,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import torch
 
-from fiberaug.collate import Collate, Ragged, normalize_batch, shape_targets
+from fiberaug.batching import TARGETS, BatchFinisher, SampleFinisher
+from fiberaug.collate import Collate
 from fiberaug.dataset import StreamingDataset
-from fiberaug.engine import Engine, Made
 from fiberaug.errors import BudgetExceeded, UsageError
 from fiberaug.order import steps
-from fiberaug.passes import finished
-from fiberaug.record import Records
 from fiberaug.runlog import RecordLog
 from fiberaug.transport import Builder, Message, Request, Workers, read_error
 
 __all__ = ["DataLoader"]
 
-_TARGETS = ("list", "padded", "torchvision", "yolo")
 _LEAST_BUDGET = 10
 _READY_S = 0.001
 
@@ -100,8 +96,8 @@ class DataLoader:
             )
         if num_workers < 0:
             raise UsageError(f"num_workers must be >= 0, got {num_workers}")
-        if targets not in _TARGETS:
-            raise UsageError(f"targets must be one of {_TARGETS}, got {targets!r}")
+        if targets not in TARGETS:
+            raise UsageError(f"targets must be one of {TARGETS}, got {targets!r}")
         if shuffle is not None and shuffle != dataset.plan.shuffle:
             raise UsageError(
                 f"shuffle={shuffle} does not agree with the data set's {dataset.plan.shuffle};"
@@ -119,15 +115,19 @@ class DataLoader:
             prefetch_factor,
             persistent_workers,
         )
-        self.device, self._targets, self._output = device, targets, output
+        self.device = device
         self.rank, self.world_size = dataset.rank, dataset.world_size
         self.log = None if log is None else RecordLog(log, rank=self.rank)
         self._builder = Builder(
             dataset.setup,
             Collate(mode=collate, pad_to=pad_to),
             collate_fn,
-            _Finish(dataset) if collate_fn is not None else None,
+            SampleFinisher(dataset) if collate_fn is not None else None,
         )
+        self._finish = BatchFinisher(
+            dataset, targets=targets, output=output, device=device,
+            pin_memory=pin_memory, pads=not drop_last,
+        )  # fmt: skip
         self._workers: Workers | None = None
         self._pass: _Pass | None = None
         self._pending: tuple[int, int] | None = (0, 0)
@@ -289,7 +289,14 @@ class DataLoader:
         if message.error is not None:
             raise read_error(message.error)
         self._count(message, waited)
-        batch = self._finish(message, epoch)
+        records = self._finish.records(message, epoch)
+        if self.log is not None and records is not None:
+            pads = message.is_pad
+            lines = records.texts()
+            self.log.write(t for t, pad in zip(lines, pads, strict=True) if not pad)
+        augment = self._builder.engine.augment
+        table = None if augment is None else augment.normalize
+        batch = self._finish(message, records, table)
         self._position = message.end
         return batch
 
@@ -322,70 +329,6 @@ class DataLoader:
                 " verify --decode`, or raise max_errors",
                 shard=last.shard, key=last.key, offset=last.offset, stage=last.stage,
             )  # fmt: skip
-
-    def _finish(self, message: Message, epoch: int) -> Any:  # noqa: ANN401
-        dataset = self.dataset
-        context = (
-            dataset.context(epoch) if dataset.record != "none" or self.log else None
-        )
-        records = None if context is None else Records(message.packed, context)
-        if self.log is not None and records is not None:
-            self.log.write(
-                r for r, pad in zip(records, message.is_pad, strict=True) if not pad
-            )
-        if self.collate_fn is not None:
-            return message.data[""]
-        augment = self._builder.engine.augment
-        table = None if augment is None else augment.normalize
-        batch: dict[str, Any] = {}
-        for name, value in message.data.items():
-            if name == "image" and isinstance(value, list):
-                batch[name] = [normalize_batch(image, table) for image in value]
-            elif name == "image":
-                batch[name] = normalize_batch(value, table)
-            else:
-                batch[name] = (
-                    torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-                )
-        batch = shape_targets(batch, self._targets)
-        if self.device is not None or self.pin_memory:
-            batch = {name: self._place(value) for name, value in batch.items()}
-        batch["__key__"], batch["__url__"] = message.keys, message.urls
-        if records is not None and dataset.record != "none":
-            text = dataset.record == "text"
-            batch["record"] = [r.to_json() for r in records] if text else records
-        if not self.drop_last:
-            batch["is_pad"] = self._place(torch.tensor(message.is_pad))
-        return (
-            batch
-            if self._output is None
-            else tuple(batch[name] for name in self._output)
-        )
-
-    def _place(self, value: Any) -> Any:  # noqa: ANN401  # tensors, and what holds them
-        if isinstance(value, torch.Tensor):
-            if self.pin_memory and torch.cuda.is_available():
-                value = value.pin_memory()
-            return (
-                value
-                if self.device is None
-                else value.to(self.device, non_blocking=True)
-            )
-        if isinstance(value, list):
-            return [self._place(item) for item in value]
-        if isinstance(value, dict):
-            return {name: self._place(item) for name, item in value.items()}
-        return value
-
-
-class _Finish:
-    """Makes sample dicts for ``collate_fn`` in the worker."""
-
-    def __init__(self, dataset: StreamingDataset) -> None:
-        self._dataset = dataset
-
-    def __call__(self, engine: Engine, made: Made, epoch: int) -> dict[str, Any]:
-        return finished(self._dataset, engine, made, epoch)
 
 
 class _Pass(Iterator[Any]):

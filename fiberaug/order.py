@@ -81,7 +81,7 @@ class Plan:
     """False: positions are the samples in the data set's order."""
 
     lanes: int | None = None
-    """V, how many places of the set are read side by side. None: :func:`default_lanes`."""
+    """V, places of the set that are read side by side. None: :func:`default_lanes`."""
 
     unit: int = 16
     """b0, positions dealt in a row from one lane."""
@@ -132,7 +132,7 @@ class Plan:
         return sum(self.counts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as it stands in a state: counts as a digest, under 400 bytes."""
+        """Return the plan as it stands in a state: under 400 bytes, counts hashed."""
         counts = None
         if self.counts is not None:
             data = np.asarray(self.counts, "<i8").tobytes()
@@ -344,7 +344,7 @@ def steps(samples: int, global_batch: int, *, drop_last: bool, start: int = 0) -
     return left // global_batch if drop_last else -(-left // global_batch)
 
 
-def rank_range(  # noqa: PLR0917  # six numbers that belong together
+def rank_range(  # six numbers that belong together
     samples: int, global_batch: int, k: int, rank: int, world_size: int, start: int = 0
 ) -> tuple[range, int]:
     """Return the positions of a rank's part of global batch ``k``, and its padding.
@@ -381,5 +381,5 @@ def rank_range(  # noqa: PLR0917  # six numbers that belong together
 
 
 def worker_batches(total: int, worker: int, workers: int) -> range:
-    """Return the numbers of the batches that worker ``worker`` of ``workers`` builds."""
+    """Return the numbers of the batches that one worker of ``workers`` builds."""
     return range(worker, total, workers)

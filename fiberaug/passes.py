@@ -36,7 +36,7 @@ class PassControl:
 
     def __init__(self, *, fixed: bool) -> None:
         # [pass << 24 | epoch + 1, position to resume at, pass that resumed]
-        self._words = torch.zeros(3, dtype=torch.int64).share_memory_()
+        self._words = torch.zeros(3, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._fixed = fixed
         self._begun = 0
 
@@ -82,7 +82,7 @@ def finished(
     sample = finish_fields(made.fields, table)
     sample["__key__"], sample["__url__"] = made.packed.key, made.url
     if dataset.record != "none":
-        sample["record"] = dataset.context(epoch).unpack(made.packed).to_json()
+        sample["record"] = dataset.context(epoch).to_json(made.packed)
     sample["is_pad"] = made.is_pad
     return sample
 

@@ -53,10 +53,13 @@ class Recipe:
             raise UsageError(f"recipe version must be {VERSION}, got {self.version!r}")
         _check_operations(self.cpu, "cpu")
         known = {"mean", "std", "max_pixel_value"}
-        if self.normalize is not None and not set(self.normalize) <= known:
+        if not isinstance(self.normalize, Mapping | None):
             raise UsageError(
-                f"normalize takes {sorted(known)}, got {sorted(set(self.normalize) - known)}"
+                f"normalize is a mapping, got {type(self.normalize).__name__}"
             )
+        unknown = sorted(set(self.normalize or ()) - known, key=str)
+        if unknown:
+            raise UsageError(f"normalize takes {sorted(known)}, got {unknown}")
 
     @property
     def operations(self) -> tuple[Mapping[str, Any], ...]:
@@ -77,7 +80,7 @@ class Recipe:
         unknown = set(data) - {"version", *SECTIONS}
         if unknown:
             raise UsageError(
-                f"a recipe has the sections {SECTIONS}, got {sorted(unknown)}"
+                f"a recipe has the sections {SECTIONS}, got {sorted(unknown, key=str)}"
             )
         later = [name for name in _LATER if data.get(name)]
         if later:
@@ -106,14 +109,19 @@ class Recipe:
             raise UsageError(
                 f"a recipe has at most {_MOST_BYTES} characters, got {len(text)}"
             )
-        if "*" in text and any(isinstance(t, yaml.AliasToken) for t in yaml.scan(text)):
-            raise UsageError("a recipe has no YAML aliases")
         try:
-            return cls.from_dict(yaml.safe_load(text))
-        except yaml.YAMLError as error:
+            aliases = "*" in text and any(
+                isinstance(token, yaml.AliasToken) for token in yaml.scan(text)
+            )
+            data: Any = None if aliases else yaml.safe_load(text)
+        # ValueError: the 31st of June; RecursionError: thousands of brackets
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UsageError(
                 f"the recipe is no YAML: {' '.join(str(error).split())}"
             ) from error
+        if aliases:
+            raise UsageError("a recipe has no YAML aliases")
+        return cls.from_dict(data)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -127,6 +135,8 @@ class Recipe:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise StoreError(f"cannot read recipe {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"recipe {path} is no UTF-8 text: {error}") from error
         return cls.parse(text)
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,8 +158,8 @@ def _check_operations(operations: object, where: str) -> None:
     for i, operation in enumerate(operations):
         if not isinstance(operation, Mapping) or len(operation) != 1:
             raise UsageError(
-                f"{where}[{i}] is a mapping with one key, such as HorizontalFlip: {{p: 0.5}},"
-                f" got {operation!r}"
+                f"{where}[{i}] is a mapping with one key, such as"
+                f" HorizontalFlip: {{p: 0.5}}, got {operation!r}"
             )
         ((name, arguments),) = operation.items()
         if not isinstance(name, str) or not isinstance(arguments, Mapping | None):

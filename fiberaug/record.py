@@ -6,12 +6,12 @@ it depends on the batch, the worker or the rank. What was not applied is not log
 """
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
 from fiberaug.errors import UsageError
+from fiberaug.params import encode
 
 __all__ = [
     "VERSION",
@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 VERSION = 1
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=encode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class AppliedTransform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What was done to one sample; :meth:`to_json` and :meth:`from_json` are inverse."""
+    """What was done to a sample; :meth:`to_json` and :meth:`from_json` are inverse."""
 
     v: int = VERSION
     """Version of the record's format."""
@@ -97,46 +98,75 @@ class Record:
     """Whether the pipeline can be rebuilt from the recipe alone."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as plain values."""
-        return {
-            **asdict(self),
-            "applied_transforms": [asdict(t) for t in self.applied_transforms],
-        }
+        """Return the record as plain values, which it shares."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        values["applied_transforms"] = [
+            {"path": t.path, "name": t.name, "params": t.params}
+            for t in self.applied_transforms
+        ]
+        return values
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
+        return _ENCODER.encode(self.to_dict())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return the record that ``data`` describes.
 
         Raises:
-            UsageError: The version is not known, or a field is missing or unknown.
+            UsageError: ``data`` is no mapping, the version is not known, or a field of
+                the record or of an operation is missing or unknown.
         """
+        if not isinstance(data, Mapping):
+            raise UsageError(f"a record is a mapping, got {type(data).__name__}")
         if data.get("v") != VERSION:
             raise UsageError(f"record version must be {VERSION}, got {data.get('v')!r}")
-        names = {field.name for field in fields(cls)}
-        if names != set(data):
+        _check_fields(cls, data, "a record")
+        operations = data["applied_transforms"]
+        if not isinstance(operations, list | tuple):
             raise UsageError(
-                f"a record has the fields {sorted(names)}; missing"
-                f" {sorted(names - set(data))}, unknown {sorted(set(data) - names)}"
+                f"applied_transforms is a list, got {type(operations).__name__}"
             )
-        applied = tuple(AppliedTransform(**t) for t in data["applied_transforms"])
+        for operation in operations:
+            _check_fields(AppliedTransform, operation, "an applied transform")
+        applied = tuple(AppliedTransform(**operation) for operation in operations)
         return cls(**{**data, "applied_transforms": applied})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the record that one line of JSON describes."""
-        return cls.from_dict(json.loads(text))
+        """Return the record that one line of JSON describes.
+
+        Raises:
+            UsageError: The text is no JSON, or see :meth:`from_dict`.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"the record is no JSON: {error}") from error
+        return cls.from_dict(data)
+
+
+def _check_fields(kind: type[Record | AppliedTransform], data: Any, what: str) -> None:  # noqa: ANN401
+    if not isinstance(data, Mapping):
+        raise UsageError(f"{what} is a mapping, got {type(data).__name__}")
+    names = {field.name for field in fields(kind)}
+    if names != set(data):
+        raise UsageError(
+            f"{what} has the fields {sorted(names)};"
+            f" missing {sorted(names - set(data))},"
+            f" unknown {sorted(set(data) - names, key=str)}"
+        )
 
 
 class PackedRecord(NamedTuple):
-    """A record as a worker sends it: what differs from sample to sample, unformatted."""
+    """A record as a worker sends it: what differs between samples, unformatted."""
 
     key: str
     url: str
-    index: int
+    number: int
+    """Number of the sample in the shard."""
+
     uid: int
     position: int
     visit: int
@@ -144,7 +174,7 @@ class PackedRecord(NamedTuple):
     shape: tuple[int, ...]
     orientation: int
     operations: Sequence[tuple[int, Mapping[str, Any]]]
-    """(number of the leaf, encoded parameters)."""
+    """(number of the leaf, packed parameters)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +192,9 @@ class RecordContext:
     leaves: tuple[tuple[str, str], ...]
     """(path, name) of each leaf of the pipeline."""
 
-    constant: tuple[AppliedTransform, ...] = ()
-    """Operations done to every sample in the consumer, such as Normalize."""
+    constant: tuple[dict[str, Any], ...] = ()
+    """``path``, ``name`` and ``params`` of operations that are done to every sample in
+    the consumer, such as Normalize."""
 
     def at(self, epoch: int) -> Self:
         """Return the same context in another epoch."""
@@ -171,46 +202,52 @@ class RecordContext:
 
     def unpack(self, packed: PackedRecord) -> Record:
         """Return the record of a packed one."""
-        applied = [
-            AppliedTransform(*self.leaves[leaf], params=_plain(params))
-            for leaf, params in packed.operations
-        ]
-        return Record(
-            key=packed.key,
-            url=packed.url,
-            index=packed.index,
-            uid=f"{packed.uid:016x}",
-            position=packed.position,
-            visit=packed.visit,
-            view=packed.view,
-            epoch=self.epoch,
-            seed=self.seed,
-            origin=self.origin,
-            decode={
+        values = self._values(packed)
+        operations = values.pop("applied_transforms")
+        applied = [AppliedTransform(**encode(operation)) for operation in operations]
+        return Record(**values, applied_transforms=tuple(applied))
+
+    def to_json(self, packed: PackedRecord) -> str:
+        """Return ``unpack(packed).to_json()`` in a third of the time."""
+        try:
+            return _ENCODER.encode(self._values(packed))
+        except ValueError:  # a number that JSON does not have
+            return self.unpack(packed).to_json()
+
+    def _values(self, packed: PackedRecord) -> dict[str, Any]:
+        leaves, position = self.leaves, packed.position
+        operations: list[dict[str, Any]] = []
+        for number, params in packed.operations:
+            path, name = leaves[number]
+            operations.append({"path": path, "name": name, "params": params})
+        operations += self.constant
+        return {
+            "v": VERSION,
+            "key": packed.key,
+            "url": packed.url,
+            "index": packed.number,
+            "uid": f"{packed.uid:016x}",
+            "position": position,
+            "visit": packed.visit,
+            "view": packed.view,
+            "epoch": self.epoch,
+            "seed": self.seed,
+            "origin": self.origin,
+            "decode": {
                 **self.decoder,
                 "shape": list(packed.shape),
                 "orientation": packed.orientation,
             },
-            applied_transforms=(*applied, *self.constant),
-            batch={
-                "unit": packed.position // self.unit,
-                "row": packed.position % self.unit,
+            "applied_transforms": operations,
+            "batch": {
+                "unit": position // self.unit,
+                "row": position % self.unit,
                 "partners": [],
             },
-            recipe=self.recipe,
-            environment=self.environment,
-            replayable=self.replayable,
-        )
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401  # JSON values
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no infinity
-    return value
+            "recipe": self.recipe,
+            "environment": self.environment,
+            "replayable": self.replayable,
+        }
 
 
 class Records:
@@ -220,7 +257,9 @@ class Records:
     batch to move tensors rebuild sequences, and would unpack every record on the way.
     """
 
-    def __init__(self, packed: Sequence[PackedRecord], context: RecordContext) -> None:
+    def __init__(
+        self, packed: Sequence[tuple[Any, ...]], context: RecordContext
+    ) -> None:
         self._packed, self._context = packed, context
 
     def __len__(self) -> int:
@@ -229,11 +268,16 @@ class Records:
 
     def __getitem__(self, row: int) -> Record:
         """Return the record of a row."""
-        return self._context.unpack(self._packed[row])
+        return self._context.unpack(PackedRecord(*self._packed[row]))
 
     def __iter__(self) -> Iterator[Record]:
         """Iterate over the records of all rows."""
-        return (self._context.unpack(packed) for packed in self._packed)
+        return (self[row] for row in range(len(self)))
+
+    def texts(self) -> list[str]:
+        """Return the records as lines of JSON."""
+        context = self._context
+        return [context.to_json(PackedRecord(*packed)) for packed in self._packed]
 
     def __repr__(self) -> str:
         """Return the number of records."""

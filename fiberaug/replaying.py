@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from fiberaug.collate import finish_fields
 from fiberaug.dataset import StreamingDataset
-from fiberaug.engine import Engine
+from fiberaug.engine import Engine, Made
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.loader import DataLoader
 from fiberaug.record import Record
 from fiberaug.runlog import MANIFEST, read_manifest
 from fiberaug.sample import Sample
 
-__all__ = ["open_run", "replay"]
+__all__ = ["open_run", "replay", "replay_pixels"]
 
 Source = DataLoader | StreamingDataset | str | Path
 
@@ -36,6 +38,29 @@ def replay(record: Record | Mapping[str, Any] | str, source: Source) -> Sample:
         UsageError: The record cannot be read.
     """
     record = _read(record)
+    made, engine = _make(record, source)
+    table = engine.augment.normalize if engine.augment is not None else None
+    fields = finish_fields(made.fields, table)
+    return Sample(fields, key=record.key, url=made.url, record=record)
+
+
+def replay_pixels(
+    record: Record | Mapping[str, Any] | str, source: Source
+) -> NDArray[Any]:
+    """Return the augmented image [H, W, C] of a record before it was normalised.
+
+    Args:
+        record: A record, its dict or its JSON.
+        source: The loader, the data set, or a run folder.
+
+    Raises:
+        ReplayMismatch: See :func:`replay`.
+    """
+    image: NDArray[Any] = _make(_read(record), source)[0].fields["image"]
+    return image
+
+
+def _make(record: Record, source: Source) -> tuple[Made, Engine]:
     dataset = _dataset(source)
     if record.recipe != dataset.recipe_hash:
         raise ReplayMismatch(
@@ -71,9 +96,7 @@ def replay(record: Record | Mapping[str, Any] | str, source: Source) -> Sample:
             shard=record.url,
             key=record.key,
         )
-    table = engine.augment.normalize if engine.augment is not None else None
-    fields = finish_fields(made.fields, table)
-    return Sample(fields, key=record.key, url=made.url, record=record)
+    return made, engine
 
 
 def _read(record: Record | Mapping[str, Any] | str) -> Record:
@@ -110,8 +133,12 @@ def _differing(record: Record, again: Record, *, seed: int) -> list[str]:
     ]
 
 
-def open_run(folder: str | Path) -> StreamingDataset:
+def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDataset:
     """Return the data set of a run, from the manifest in its folder.
+
+    Args:
+        folder: The run folder.
+        shards: Where the shards are now. None: where they were.
 
     Raises:
         StoreError: The folder has no manifest, or the shards are not there.
@@ -124,7 +151,7 @@ def open_run(folder: str | Path) -> StreamingDataset:
     manifest = read_manifest(folder.parent if folder.name == MANIFEST else folder)
     recipe, plan = manifest["recipe"], manifest["plan"]
     dataset = StreamingDataset(
-        manifest["shards"],
+        manifest["shards"] if shards is None else shards,
         index_dir=manifest["index_dir"],
         fields=manifest["fields"],
         transform=None if recipe["cpu"] is None else rebuild(recipe["cpu"]),

@@ -59,13 +59,14 @@ class RecordLog:
         text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
         write_atomically(self.folder / MANIFEST, text.encode())
 
-    def write(self, records: Iterable[Record]) -> None:
-        """Append records and hand them to the operating system.
+    def write(self, records: Iterable[Record | str]) -> None:
+        """Append records, or their JSON, and hand them to the operating system.
 
         Raises:
             StoreError: The disk is full or gone.
         """
-        self._append("".join(record.to_json() + "\n" for record in records))
+        lines = (r if isinstance(r, str) else r.to_json() for r in records)
+        self._append("".join(line + "\n" for line in lines))
 
     def attach(self, batch: Mapping[str, Any], loss: Any) -> None:  # noqa: ANN401
         """Append a loss for each sample of a batch.
@@ -115,7 +116,7 @@ class RecordLog:
 
     def _end_frame(self) -> None:
         if self._frame is not None:
-            self._frame.close()
+            self._frame.close()  # type: ignore[no-untyped-call]
             self._frame, self._frame_bytes = None, 0
 
     def close(self) -> None:

@@ -19,9 +19,9 @@ from fiberaug.errors import UsageError
 
 __all__ = [
     "KeyedGenerators",
+    "ShardUids",
     "check_seed",
     "key",
-    "ShardUids",
     "torch_seed",
     "uid",
     "unit_key",
@@ -38,7 +38,7 @@ def check_seed(seed: int) -> int:
     Raises:
         UsageError: ``seed`` is not an integer in [0, 2**64).
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _BOUND:
+    if type(seed) is not int or not 0 <= seed < _BOUND:  # True is no seed
         raise UsageError(f"seed must be an integer in [0, 2**64), got {seed!r}")
     return seed
 
@@ -95,6 +95,7 @@ class ShardUids:
         self._start = _uid_hash(source, shard)
 
     def __call__(self, index: int) -> int:
+        """Return the identity of sample ``index``."""
         digest = self._start.copy()
         digest.update(_WORD.pack(index))
         return int.from_bytes(digest.digest(), "little")

@@ -1,6 +1,7 @@
 """Sizes as people write them: "256MB" is 10**6 bytes times 256, "256MiB" 2**20."""
 
 import re
+from fractions import Fraction
 
 from fiberaug.errors import UsageError
 
@@ -9,7 +10,7 @@ __all__ = ["format_bytes", "parse_bytes"]
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{p}B": 10 ** (3 * i) for i, p in enumerate("KMGTP", 1)}
 _UNITS |= {f"{p}IB": 2 ** (10 * i) for i, p in enumerate("KMGTP", 1)}
-_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_SIZE = re.compile(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)\s*")
 
 
 def parse_bytes(size: int | str, *, name: str = "size") -> int:
@@ -32,9 +33,10 @@ def parse_bytes(size: int | str, *, name: str = "size") -> int:
         unit = _UNITS.get(match[2].upper()) if match else None
         if match is None or unit is None:
             raise UsageError(
-                f'{name} must be bytes or text such as "256MB" or "1GiB", got {size!r}'
+                f'{name} must be bytes or text such as "256MB" or "1GiB",'
+                f" got {size!r:.60}"
             )
-        count = int(float(match[1]) * unit)
+        count = int(Fraction(match[1]) * unit)
     if count < 1:
         raise UsageError(f"{name} must be at least 1 byte, got {size!r}")
     return count
@@ -48,9 +50,9 @@ def format_bytes(count: int) -> str:
     """
     if count < 1000:
         return f"{count} B"
-    value = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
-        value /= 1000
+    value = count / 1000
+    for unit in ("kB", "MB", "GB"):
         if value < 999.95:
-            break
-    return f"{value:.1f} {unit}"
+            return f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

@@ -23,7 +23,6 @@ from fiberaug.collate import Collate
 from fiberaug.engine import Engine, Failure, Made, Setup
 from fiberaug.errors import WorkerDied
 from fiberaug.order import rank_range
-from fiberaug.record import PackedRecord
 
 __all__ = ["Builder", "Message", "Request", "Workers", "read_error"]
 
@@ -59,7 +58,9 @@ class Message:
 
     keys: list[str] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
-    packed: list[PackedRecord] = field(default_factory=list)
+    packed: list[tuple[Any, ...]] = field(default_factory=list)
+    """Packed records as plain tuples, which pickle twice as fast."""
+
     is_pad: list[bool] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     decode_s: float = 0.0
@@ -131,7 +132,7 @@ class Builder(Dataset[Message]):
         message.augment_s = engine.augment_s - augment_s
         message.keys = [made.packed.key for made in rows]
         message.urls = [made.url for made in rows]
-        message.packed = [made.packed for made in rows]
+        message.packed = [tuple(made.packed) for made in rows]
         message.is_pad = [made.is_pad for made in rows]
         message.failures = [
             f for made, _ in zip(rows, positions, strict=False) for f in made.failures
@@ -237,7 +238,6 @@ class Workers:
         self, builder: Builder, num_workers: int, options: dict[str, Any]
     ) -> None:
         self._builder, self._num = builder, num_workers
-        self._persistent = bool(options.get("persistent_workers"))
         self._feed = _Feed()
         self._loader: TorchLoader[Message] | None = None
         self._waiting: list[Request] = []
@@ -249,7 +249,7 @@ class Workers:
                 batch_size=None,
                 sampler=self._feed,
                 num_workers=num_workers,
-                collate_fn=_identity,
+                collate_fn=_identity,  # type: ignore[arg-type]  # torch types lists only
                 worker_init_fn=start,
                 **options,
             )

@@ -8,9 +8,9 @@ from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import goes online
 
-import albumentations as A  # noqa: E402, N812  # the name that everybody uses
+import albumentations as A  # noqa: N812  # the name that everybody uses
 
-from fiberaug.errors import UsageError  # noqa: E402
+from fiberaug.errors import UsageError
 
 __all__ = ["build_pipeline", "known_operations"]
 

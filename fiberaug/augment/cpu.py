@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import re
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -14,12 +13,12 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import goes online
 
-import albumentations as A  # noqa: E402, N812  # the name that everybody uses
+import albumentations as A  # noqa: N812  # the name that everybody uses
 
-from fiberaug.augment.normalize import NormalizeTable  # noqa: E402
-from fiberaug.augment.params import encode_params  # noqa: E402
-from fiberaug.errors import UsageError  # noqa: E402
-from fiberaug.seeding import KeyedGenerators  # noqa: E402
+from fiberaug.augment.normalize import NormalizeTable
+from fiberaug.errors import UsageError
+from fiberaug.params import pack
+from fiberaug.seeding import KeyedGenerators
 
 __all__ = [
     "TARGETS",
@@ -43,7 +42,7 @@ class Augmented(NamedTuple):
     """The changed fields: arrays, image [H, W, C]."""
 
     operations: list[Operation]
-    """(number of the leaf, encoded parameters) in the order of execution."""
+    """(number of the leaf, packed parameters) in the order of execution."""
 
 
 def as_compose(transform: object) -> A.Compose:
@@ -143,16 +142,13 @@ class CpuEngine:
 
     def _hook(self, leaf: Any, number: int) -> None:  # noqa: ANN401
         original: Callable[..., Any] = leaf.apply_with_params
-        log = self._log
+        log = self._operations.append
 
-        def logged(_: object, params: dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            log(number, params)
+        def logged(params: dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            log((number, pack(params)))
             return original(params, *args, **kwargs)
 
-        leaf.apply_with_params = types.MethodType(logged, leaf)
-
-    def _log(self, number: int, params: Mapping[str, Any]) -> None:
-        self._operations.append((number, encode_params(params)))
+        leaf.apply_with_params = logged
 
     def __call__(self, fields: Mapping[str, Any], key: bytes) -> Augmented:
         """Return a sample's fields, augmented.
@@ -161,7 +157,7 @@ class CpuEngine:
             fields: Decoded fields, image uint8 [H, W, C].
             key: The sample's key, from which everything is drawn.
         """
-        self._operations = []
+        self._operations.clear()
         self._generators.jump(key)
         data = {name: fields[name] for name in self._fields if fields[name] is not None}
         for field, alias in self._aliases.items():
@@ -181,7 +177,7 @@ class CpuEngine:
         changed["image"] = _as_array(changed["image"])
         if self.normalize is not None and changed["image"].dtype != np.uint8:
             changed["image"] = self.normalize.apply(changed["image"])
-        return Augmented(changed, self._operations)
+        return Augmented(changed, self._operations.copy())
 
 
 def _targets(compose: A.Compose) -> set[str]:
@@ -191,7 +187,8 @@ def _targets(compose: A.Compose) -> set[str]:
 def _as_array(image: Any) -> NDArray[Any]:  # noqa: ANN401  # array, or tensor of ToTensorV2
     if not isinstance(image, np.ndarray):
         image = image.permute(1, 2, 0).numpy()
-    return image[:, :, None] if image.ndim == 2 else image
+    pixels: NDArray[Any] = image[:, :, None] if image.ndim == 2 else image
+    return pixels
 
 
 def _split_tail(compose: A.Compose) -> tuple[NormalizeTable | None, list[Any]]:
@@ -200,7 +197,7 @@ def _split_tail(compose: A.Compose) -> tuple[NormalizeTable | None, list[Any]]:
         return None, rest
     if rest and type(rest[-1]).__name__ == "ToTensorV2" and rest[-1].p >= 1:
         rest.pop()
-    last = rest[-1] if rest else None
+    last: Any = rest[-1] if rest else None
     if type(last) is A.Normalize and last.normalization == "standard" and last.p >= 1:
         return NormalizeTable(rest.pop()), rest
     return None, rest

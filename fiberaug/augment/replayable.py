@@ -3,10 +3,12 @@
 import warnings
 from typing import Any
 
+import albumentations as A  # noqa: N812  # the name that everybody uses
 import numpy as np
 
-from fiberaug.augment.cpu import A, CpuEngine, pipeline_spec
+from fiberaug.augment.cpu import CpuEngine, pipeline_spec
 from fiberaug.errors import UsageError
+from fiberaug.params import encode
 from fiberaug.seeding import key
 
 __all__ = ["rebuild", "why_not_replayable"]
@@ -40,14 +42,14 @@ def why_not_replayable(compose: A.Compose) -> str | None:
     except UsageError as error:
         return error.message
     fields = ["image", "mask", "bboxes"]
-    error: Exception | None = None
+    failed: Exception | None = None
     for height, width in _SIZES:
         try:
             first, second = CpuEngine(compose, fields), CpuEngine(again, fields)
             return _compare(first, second, height, width)
         except Exception as caught:  # noqa: BLE001  # a crop larger than the stand-in, ...
-            error = caught
-    return f"the pipeline cannot be tried on a synthetic sample: {error}"
+            failed = caught
+    return f"the pipeline cannot be tried on a synthetic sample: {failed}"
 
 
 def _compare(
@@ -63,7 +65,7 @@ def _compare(
         }
         draw = key(0, 0, 0, visit, 0, "try")
         one, other = first(sample, draw), second(sample, draw)
-        if one.operations != other.operations:
+        if encode(one.operations) != encode(other.operations):
             return "the rebuilt pipeline draws other parameters"
         for name, value in one.fields.items():
             if not np.array_equal(value, other.fields[name]):

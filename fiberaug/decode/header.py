@@ -189,7 +189,7 @@ def _pillow(data: bytes | memoryview) -> ImageHeader:
             return ImageHeader(
                 name, *image.size, orientation if orientation in range(1, 9) else 1
             )
-    except Exception as error:  # noqa: BLE001  # Pillow's plugins raise what they like
+    except Exception as error:  # Pillow's plugins raise what they like
         raise SampleBroken(
             f"the bytes are no image: {error}", stage="decode"
         ) from error

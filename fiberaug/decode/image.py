@@ -1,6 +1,7 @@
 """Image bytes to pixels: one decoder, one error, limits before memory is taken."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 
 from fiberaug.decode.header import ImageHeader, ImageLimits, read_header
 from fiberaug.decode.orientation import upright
-from fiberaug.errors import SampleBroken
+from fiberaug.errors import SampleBroken, StoreError
 
-__all__ = ["DECODER", "decode_image", "decode_mask"]
+__all__ = ["DECODER", "decode_image", "decode_mask", "save_image"]
 
 DECODER = "opencv"
 """Identity of the decoder, part of the recipe's hash."""
@@ -78,7 +79,25 @@ def _pillow(data: bytes | memoryview, mode: str | None) -> NDArray[Any]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image if mode is None else image.convert(mode))
-    except Exception as error:  # noqa: BLE001  # Pillow's plugins raise what they like
+    except Exception as error:  # Pillow's plugins raise what they like
         raise SampleBroken(
             f"the image cannot be decoded: {error}", stage="decode"
         ) from error
+
+
+def save_image(path: Path, pixels: NDArray[Any]) -> None:
+    """Write RGB pixels [H, W, C], uint8 or float in [0, 1], as the file's suffix says.
+
+    Raises:
+        StoreError: The file cannot be written, or the suffix names no format.
+    """
+    if pixels.dtype != np.uint8:
+        pixels = (np.clip(pixels, 0, 1) * 255).round().astype(np.uint8)
+    flipped = (
+        cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.shape[2] == 3 else pixels
+    )
+    try:
+        if not cv2.imwrite(str(path), flipped):
+            raise StoreError(f"cannot write {path}")
+    except cv2.error as error:
+        raise StoreError(f"cannot write {path}: use .png or .jpg") from error

@@ -206,8 +206,8 @@ class SampleDecoder:
             fields["label"] = parse_label(fields["label"], self.classes)
         if "bboxes" in fields:
             boxes = _points(fields["bboxes"], 4, "bboxes").reshape(-1, 2)
-            boxes = points_upright(boxes, turn, *size).reshape(-1, 2, 2)
-            fields["bboxes"] = np.concatenate([boxes.min(1), boxes.max(1)], axis=1)
+            ends = points_upright(boxes, turn, *size).reshape(-1, 2, 2)
+            fields["bboxes"] = np.concatenate([ends.min(1), ends.max(1)], axis=1)
         if "bbox_labels" in fields:
             labels = [parse_label(v, self.classes) for v in fields["bbox_labels"] or ()]
             fields["bbox_labels"] = np.asarray(labels, np.int64)

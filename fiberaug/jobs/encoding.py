@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberaug.decode.header import ImageHeader, read_header
+from fiberaug.decode.header import ImageHeader, ImageLimits, read_header
 from fiberaug.decode.image import decode_image
-from fiberaug.decode.header import ImageLimits
 from fiberaug.errors import StoreError, UsageError
 
 __all__ = ["ENCODINGS", "encode_image", "encode_sample", "image_member", "recode"]
@@ -50,8 +49,8 @@ def encode_image(
     if (
         pixels.dtype != np.uint8
         or pixels.ndim not in {2, 3}
-        or pixels.ndim == 3
-        and pixels.shape[2] != 3
+        or (pixels.ndim == 3
+        and pixels.shape[2] != 3)
     ):
         raise UsageError(
             f"an image is uint8 [H, W] or [H, W, 3], got {pixels.dtype} {list(pixels.shape)}"
@@ -156,7 +155,7 @@ def _member(
     name: str,
     value: Any,
     class_id: Callable[[str], int],
-    encoding: str,  # noqa: ANN401
+    encoding: str,
 ) -> tuple[str, bytes]:
     if name == "image":
         if isinstance(value, bytes | bytearray | Path):

@@ -136,7 +136,7 @@ class ShardWriter:
             self.abort()
 
 
-def convert(  # noqa: PLR0917
+def convert(
     src: str | Path | Iterable[Mapping[str, Any]],
     dst: str | Path,
     *,

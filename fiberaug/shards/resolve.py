@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from braceexpand import UnbalancedBracesError, braceexpand
+import braceexpand
 
 from fiberaug.errors import (
     DataRefused,
@@ -55,7 +55,7 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
 def _check_scheme(text: str) -> None:
     if text.startswith("pipe:"):
         raise SecurityRefused(
-            f"{text.split()[0]!r} would run a shell command; name the file or its folder"
+            f"{text.split(maxsplit=1)[0]!r} would run a shell command; name the file or its folder"
         )
     match = _SCHEME.match(text)
     if match and match[1].lower() != "file" and len(match[1]) > 1:
@@ -106,8 +106,8 @@ def _expand_text(text: str) -> list[Path]:
     if Path(text).exists():
         return [Path(text)]
     try:
-        names = list(islice(braceexpand(text), _MOST_SHARDS))
-    except UnbalancedBracesError:
+        names = list(islice(braceexpand.braceexpand(text), _MOST_SHARDS))
+    except ValueError:  # braceexpand.UnbalancedBracesError
         raise UsageError(f"the braces in {text!r} do not close") from None
     paths: list[Path] = []
     for name in names:
@@ -221,7 +221,8 @@ def _look(path: Path, index_dir: Path) -> tuple[ShardRef, tuple[object, ...]]:
 
 def _from_manifest(folder: Path) -> ShardSet:
     manifest = Manifest.read(folder)
-    refs, rows = [], []
+    refs: list[ShardRef] = []
+    rows: list[tuple[object, ...]] = []
     for entry in manifest.shards:
         path = folder / entry.name
         refs.append(

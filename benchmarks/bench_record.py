@@ -1,0 +1,103 @@
+"""What keyed randomness and the record cost a sample, packed as a worker sends it.
+
+The same pipeline object runs on the same image without and with FiberAug's engine: the
+difference holds the key, the reseeding, the log of every leaf, the packed record and
+its share of the pickled message.
+"""
+
+import gc
+import pickle
+import statistics
+import time
+
+import albumentations as A  # noqa: N812
+import numpy as np
+
+from fiberaug.augment.cpu import CpuEngine
+from fiberaug.record import RecordContext, Records
+from fiberaug.seeding import ShardUids, key
+
+SAMPLES = 2000
+BATCH = 64
+ROUNDS = 7
+
+LEAVES = (
+    A.HorizontalFlip(p=1),
+    A.RandomBrightnessContrast(p=1),
+    A.VerticalFlip(p=1),
+    A.RandomGamma(p=1),
+    A.Transpose(p=1),
+    A.InvertImg(p=1),
+    A.Solarize(p=1),
+    A.Posterize(p=1),
+)
+
+
+def _plain(compose, image):
+    for _ in range(SAMPLES):
+        compose(image=image)
+
+
+def _recorded(engine, image):
+    uids, fields = ShardUids("real", "a.tar"), {"image": image}
+    packed = []
+    for i in range(SAMPLES):
+        uid = uids(i)
+        operations = engine(fields, key(0, 0, uid, 0, 0, "cpu")).operations
+        packed.append(
+            ("k", "a.tar", i, uid, i, 0, 0, (16, 16, 3), 1, operations)
+        )
+    return [pickle.dumps(packed[i : i + BATCH]) for i in range(0, SAMPLES, BATCH)]
+
+
+def _us(function, *args):
+    started = time.process_time()
+    function(*args)
+    return (time.process_time() - started) / SAMPLES * 1e6
+
+
+def _cost(leaves):
+    image = np.zeros((16, 16, 3), np.uint8)
+    compose = A.Compose(list(leaves))
+    engine = CpuEngine(compose, ["image"])
+    _plain(compose, image)
+    _recorded(engine, image)
+    gc.collect()
+    pairs = [(_us(_plain, compose, image), _us(_recorded, engine, image)) for _ in range(ROUNDS)]
+    return statistics.median(b - a for a, b in pairs), engine, image
+
+
+def _context(engine):
+    return RecordContext(
+        epoch=0, seed=0, origin="real", decoder={}, unit=16, recipe="", environment="",
+        replayable=True, leaves=tuple(engine.leaves),
+    )  # fmt: skip
+
+
+def _bench(benchmark, leaves):
+    cost, engine, image = benchmark.pedantic(_cost, args=(leaves,), rounds=1)
+    batches = _recorded(engine, image)
+    packed = [p for batch in batches for p in pickle.loads(batch)]  # noqa: S301
+    context = _context(engine)
+    started = time.process_time()
+    texts = Records(packed, context).texts()
+    text = (time.process_time() - started) / SAMPLES * 1e6
+    assert len(packed) == SAMPLES
+    assert all(len(p[-1]) == len(leaves) for p in packed)
+    assert texts[0].count('"name"') == len(leaves)
+    benchmark.extra_info["operations"] = len(leaves)
+    benchmark.extra_info["packed_us_per_sample"] = round(cost, 2)
+    benchmark.extra_info["text_us_per_sample"] = round(cost + text, 2)
+    print(f"\n{len(leaves)} operations: {cost:.1f} us packed, {cost + text:.1f} us as text")
+
+
+def bench_record_of_1_operation(benchmark):
+    _bench(benchmark, LEAVES[:1])
+
+
+def bench_record_of_4_operations(benchmark):
+    _bench(benchmark, LEAVES[:4])
+
+
+def bench_record_of_8_operations(benchmark):
+    _bench(benchmark, LEAVES)

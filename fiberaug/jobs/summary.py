@@ -1,0 +1,79 @@
+"""What a data set holds, in figures."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fiberaug.decode.fields import describe_fields, resolve_auto
+from fiberaug.decode.sample import parse_json
+from fiberaug.shards.reader import ShardFile
+from fiberaug.shards.resolve import resolve
+
+__all__ = ["summarize"]
+
+
+def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[str, Any]:
+    """Return the figures of a data set as plain values.
+
+    Without an index only shards and bytes are known, and which fields the first sample
+    has.
+
+    Args:
+        shards: As :class:`fiberaug.StreamingDataset` takes them.
+        index_dir: Folder of the side-cars. None: beside the shards.
+
+    Raises:
+        UsageError: ``shards`` names nothing.
+        ShardDamaged: A shard or an index is broken.
+    """
+    found = resolve(shards, index_dir=index_dir)
+    first = ShardFile(found.refs[0])
+    members = first.read(0)
+    metadata = {e: parse_json(d) for e, d in members.items() if e.endswith("json")}
+    figures: dict[str, Any] = {
+        "shards": len(found.refs),
+        "bytes": sum(Path(ref.path).stat().st_size for ref in found.refs),
+        "samples": None if found.counts is None else sum(found.counts),
+        "indexed": found.counts is not None,
+        "fingerprint": found.fingerprint,
+        "fields": describe_fields(resolve_auto(members, metadata), members),
+    }
+    if found.counts is None:
+        return figures
+    classes = found.manifest.classes if found.manifest else ()
+    labels: Counter[int] = Counter()
+    orientations: Counter[int] = Counter()
+    sizes, boxes, unknown = [], 0, 0
+    for ref in found.refs:
+        columns = ShardFile(ref).index.columns
+        labels.update(columns["label"].tolist())
+        orientations.update(columns["orientation"].tolist())
+        known = columns["width"] > 0
+        sizes.append(
+            np.stack([columns["width"][known], columns["height"][known]], axis=1)
+        )
+        boxes += int(columns["boxes"].sum())
+        unknown += int((~known).sum())
+    sizes_px = np.concatenate(sizes)
+    labels.pop(-1, None)
+    figures["classes"] = {
+        (classes[label] if label < len(classes) else str(label)): count
+        for label, count in sorted(labels.items())
+    }
+    figures["boxes"] = boxes
+    if len(sizes_px):
+        figures["width_px"] = _spread(sizes_px[:, 0])
+        figures["height_px"] = _spread(sizes_px[:, 1])
+    figures["no_image_size"] = unknown
+    figures["turned_by_exif"] = sum(n for o, n in orientations.items() if o > 1)
+    return figures
+
+
+def _spread(values: Any) -> dict[str, int]:  # noqa: ANN401  # an array
+    return {
+        "min": int(values.min()),
+        "median": int(np.median(values)),
+        "max": int(values.max()),
+    }
