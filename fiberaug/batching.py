@@ -69,10 +69,10 @@ class BatchFinisher:
                 batch[name] = [normalize_batch(image, table) for image in value]
             elif name == "image":
                 batch[name] = normalize_batch(value, table)
-            elif isinstance(value, np.ndarray):
-                batch[name] = torch.from_numpy(value)
+            elif isinstance(value, list):
+                batch[name] = [_tensor(item) for item in value]
             else:
-                batch[name] = value
+                batch[name] = _tensor(value)
         batch = shape_targets(batch, self._targets)
         if self._pads:
             batch["is_pad"] = torch.tensor(message.is_pad)
@@ -98,6 +98,10 @@ class BatchFinisher:
         if isinstance(value, dict):
             return {name: self._place(item) for name, item in value.items()}
         return value
+
+
+def _tensor(value: Any) -> Any:  # noqa: ANN401
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
 class SampleFinisher:

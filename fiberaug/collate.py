@@ -130,11 +130,12 @@ class Collate:
         return _stack(name, arrays, keys)
 
 
-def _stack(name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> NDArray[Any]:
-    shapes = {
-        array.shape: key
-        for array, key in zip(reversed(arrays), reversed(keys), strict=True)
-    }
+def _stack(
+    name: str, arrays: list[NDArray[Any]], keys: Sequence[str]
+) -> NDArray[Any]:
+    shapes: dict[tuple[int, ...], str] = {}
+    for array, key in zip(arrays, keys, strict=True):
+        shapes.setdefault(array.shape, key)
     if len(shapes) > 1:
         seen = "; ".join(
             f"{key!r} {list(shape)}" for shape, key in list(shapes.items())[:4]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -110,17 +111,14 @@ class Recipe:
                 f"a recipe has at most {_MOST_BYTES} characters, got {len(text)}"
             )
         try:
-            aliases = "*" in text and any(
-                isinstance(token, yaml.AliasToken) for token in yaml.scan(text)
-            )
-            data: Any = None if aliases else yaml.safe_load(text)
+            data = _load(text)
+        except UsageError:
+            raise
         # ValueError: the 31st of June; RecursionError: thousands of brackets
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UsageError(
                 f"the recipe is no YAML: {' '.join(str(error).split())}"
             ) from error
-        if aliases:
-            raise UsageError("a recipe has no YAML aliases")
         return cls.from_dict(data)
 
     @classmethod
@@ -148,6 +146,14 @@ class Recipe:
         if self.normalize is not None:
             result["normalize"] = dict(self.normalize)
         return result
+
+
+def _load(text: str) -> Any:  # noqa: ANN401  # whatever a stranger wrote
+    with suppress(ValueError):
+        return json.loads(text)  # first: YAML takes JSON's 1e-05 for text
+    if "*" in text and any(isinstance(t, yaml.AliasToken) for t in yaml.scan(text)):
+        raise UsageError("a recipe has no YAML aliases")
+    return yaml.safe_load(text)
 
 
 def _check_operations(operations: object, where: str) -> None:

@@ -130,6 +130,13 @@ def test_a_unit_comes_from_its_lane_and_a_sample_stays_in_its_equal_window(plan,
         assert dealt // width == (place - low) // width
 
 
+def test_units_are_dealt_to_the_lanes_in_turn():
+    """Four lanes of 16 samples: the first positions are 4 of each, then 4 of each."""
+    order = [index // 16 for _, index in stream(Plan(counts=(64,), unit=4, lanes=4))]
+
+    assert order[:16:4] == order[16:32:4] == [0, 1, 2, 3]
+
+
 def test_windows_of_a_lane_are_even():
     """A lane of 105 in windows of 50 is cut into 53 and 52, not 50, 50 and 5."""
     plan = Plan(counts=(105,), window=50, lanes=1)

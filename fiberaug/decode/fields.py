@@ -25,7 +25,8 @@ AUTO: Mapping[str, str] = {
     "keypoints?": "json:keypoints",
     "caption?": "txt;json:caption",
 }
-"""The preset ``auto``: of each line the first source that the first sample has."""
+"""The preset ``auto``: of each line the first source that the first sample has; of the
+image all, since folders mix formats."""
 
 _PRESETS: Mapping[str, Mapping[str, str]] = {
     "classification": {"image": AUTO["image"], "label": AUTO["label"]},
@@ -149,7 +150,9 @@ def resolve_auto(
     for spec in parse_fields(dict(AUTO)):
         found = tuple(s for s in spec.sources if _has(s, present, metadata))
         if found:
-            specs.append(FieldSpec(spec.name, found[:1], spec.optional))
+            # Folders mix JPEG and PNG: any of the formats is the image of its sample.
+            kept = spec.sources if spec.name == "image" else found[:1]
+            specs.append(FieldSpec(spec.name, kept, spec.optional))
     if not specs or specs[0].name != "image":
         raise UsageError(
             f"no field looks like an image; the first sample has {sorted(present)}; say"
@@ -174,9 +177,14 @@ def _has(source: Source, present: set[str], metadata: Mapping[str, Any]) -> bool
 def describe_fields(specs: Iterable[FieldSpec], extensions: Iterable[str]) -> str:
     """Return one line: ``image <- jpg, label <- cls, ignored: xyz``."""
     specs = tuple(specs)
+    present = set(extensions)
     used = {source.extension for spec in specs for source in spec.sources}
-    parts = [f"{spec.name}{'?' * spec.optional} <- {spec}" for spec in specs]
-    ignored = sorted(set(extensions) - used)
+    parts = []
+    for spec in specs:
+        here = tuple(s for s in spec.sources if s.extension in present)
+        shown = FieldSpec(spec.name, here or spec.sources)
+        parts.append(f"{spec.name}{'?' * spec.optional} <- {shown}")
+    ignored = sorted(present - used)
     if ignored:
         parts.append(f"ignored: {' '.join(ignored)}")
     return ", ".join(parts)

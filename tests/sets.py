@@ -1,0 +1,28 @@
+"""Small pictures and samples that tests write as shards."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from fiberaug.jobs.encoding import encode_image
+
+__all__ = ["cut_jpeg", "photo", "samples"]
+
+
+def photo(i: int, height: int = 40, width: int = 48) -> np.ndarray:
+    """A picture of coloured squares that no other number has."""
+    squares = np.random.default_rng(i).integers(0, 256, (5, 6, 3), np.uint8)
+    return squares.repeat(-(-height // 5), 0).repeat(-(-width // 6), 1)[:height, :width]
+
+
+def samples(count: int, **extra: Callable[[int], Any]) -> Iterator[Mapping[str, Any]]:
+    """Samples ``k000 ...`` with an image, a label and whatever ``extra`` makes."""
+    for i in range(count):
+        sample = {"__key__": f"k{i:03d}", "image": photo(i), "label": i % 4}
+        yield sample | {name: make(i) for name, make in extra.items()}
+
+
+def cut_jpeg(i: int) -> bytes:
+    """A JPEG whose header is whole and whose pixels are cut."""
+    return encode_image(photo(i, 120, 160), "jpeg")[:-900]

@@ -1,0 +1,227 @@
+"""Laws of recipes: what a person writes, checked before anything is built from it."""
+
+import json
+import time
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fiberaug.errors import StoreError, UsageError
+from fiberaug.recipe import SECTIONS, VERSION, Recipe
+
+LAW = settings(deadline=None, max_examples=100, report_multiple_bugs=False)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda child: st.lists(child, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.text("ABCabc", min_size=1)
+LEAVES = st.dictionaries(
+    NAMES,
+    st.none() | st.dictionaries(st.sampled_from(["p", "size"]), VALUES),
+    min_size=1,
+    max_size=1,
+)
+OPERATIONS = st.recursive(
+    LEAVES,
+    lambda child: st.dictionaries(
+        NAMES,
+        st.fixed_dictionaries({"transforms": st.lists(child, max_size=3)}),
+        min_size=1,
+        max_size=1,
+    ),
+    max_leaves=6,
+)
+RECIPES = st.builds(
+    Recipe,
+    cpu=st.lists(OPERATIONS, max_size=4).map(tuple),
+    normalize=st.none()
+    | st.dictionaries(st.sampled_from(["mean", "std", "max_pixel_value"]), VALUES),
+)
+TEXT = """
+version: 1
+cpu:
+  - RandomResizedCrop: {size: [224, 224]}
+  - OneOf: {p: 0.5, transforms: [{GaussNoise: {p: 1}}, {GaussianBlur: }]}
+normalize: {mean: [0.5], std: [0.25]}
+"""
+
+
+# ---- what is kept --------------------------------------------------------------------
+
+
+@LAW
+@given(RECIPES)
+def test_a_recipe_survives_its_dict_and_json_and_yaml(recipe):
+    data = recipe.to_dict()
+
+    assert Recipe.from_dict(data) == recipe
+    assert Recipe.parse(json.dumps(data)) == recipe
+    assert Recipe.parse(yaml.safe_dump(data)) == recipe
+
+
+def test_a_recipe_is_read_from_a_file_a_text_and_a_dict(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    recipe = Recipe.from_file(path)
+
+    assert recipe == Recipe.from_file(str(path)) == Recipe.parse(TEXT)
+    assert recipe == Recipe.from_dict(yaml.safe_load(TEXT))
+    assert recipe.version == VERSION
+    assert recipe.cpu[1]["OneOf"]["transforms"][1] == {"GaussianBlur": None}
+    assert list(recipe.to_dict()) == ["version", "cpu", "normalize"]
+
+
+def test_the_normalisation_is_the_last_operation():
+    with_it = Recipe.parse(TEXT)
+    without = Recipe(cpu=with_it.cpu)
+
+    assert with_it.operations == (*with_it.cpu, {"Normalize": with_it.normalize})
+    assert without.operations == without.cpu
+    assert "normalize" not in without.to_dict()
+
+
+def test_its_dict_is_a_copy():
+    recipe = Recipe.parse(TEXT)
+    recipe.to_dict()["cpu"][0]["RandomResizedCrop"]["size"] = 9
+
+    assert recipe == Recipe.parse(TEXT)
+
+
+@pytest.mark.parametrize("section", ["cpu:", "cpu: []", "normalize:", "gpu: []", ""])
+def test_an_empty_section_is_none_at_all(section):
+    assert Recipe.parse(f"version: 1\n{section}") == Recipe()
+
+
+def test_a_json_number_is_a_number():
+    """YAML 1.1 would take 1e-05 for text."""
+    text = json.dumps({"version": 1, "cpu": [{"A": {"p": 0.00001, "x": "\U00010000"}}]})
+
+    assert Recipe.parse(text).cpu == ({"A": {"p": 0.00001, "x": "\U00010000"}},)
+
+
+def test_an_asterisk_in_text_or_a_comment_is_no_alias():
+    recipe = Recipe.parse("version: 1 # 2 * 3\ncpu: [{A: {glob: '*.png'}}]")
+
+    assert recipe.cpu == ({"A": {"glob": "*.png"}},)
+
+
+# ---- what is refused -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("version: 2", ["version must be 1", "got 2"]),
+        ("version: one", ["version must be 1", "got 'one'"]),
+        ("cpu: []", ["version must be 1"]),
+        ("version: 1\ngpus: []", [str(SECTIONS), "['gpus']"]),
+        ("version: 1\n1: 2\nfoo: 3", ["[1, 'foo']"]),
+        ("version: 1\ngpu: [{Flip: {}}]", ["this release", "['gpu']"]),
+        (
+            "version: 1\nmix: {ratio: 1}\ndecode: {scale: fast}",
+            ["this release", "['decode', 'mix']"],
+        ),
+        ("version: 1\ncpu: Flip", ["cpu is a list", "got str"]),
+        ("version: 1\ncpu: {Flip: {p: 1}}", ["cpu is a list", "got dict"]),
+        ("version: 1\ncpu: [Flip]", ["cpu[0] is a mapping with one key", "'Flip'"]),
+        ("version: 1\ncpu: [{}]", ["cpu[0] is a mapping with one key", "got {}"]),
+        ("version: 1\ncpu: [{A: }, {B: , C: }]", ["cpu[1]", "one key", "'B'", "'C'"]),
+        ("version: 1\ncpu: [{A: 3}]", ["cpu[0]", "arguments of 'A'", "got 3"]),
+        ("version: 1\ncpu: [{7: {}}]", ["cpu[0]", "7"]),
+        ("version: 1\ncpu: [{O: {transforms: }}]", ["cpu[0].O is a list", "NoneType"]),
+        (
+            "version: 1\ncpu: [{O: {transforms: [{A: {}}, {B: , C: }]}}]",
+            ["cpu[0].O[1]", "one key"],
+        ),
+        ("version: 1\nnormalize: {mean: 0, sd: 1}", ["'std'", "got ['sd']"]),
+        ("version: 1\nnormalize: {1: 2, b: 3}", ["got [1, 'b']"]),
+        ("version: 1\nnormalize: [mean]", ["normalize is a mapping", "got list"]),
+        ("", ["a recipe is a mapping", "got NoneType"]),
+        ("[]", ["a recipe is a mapping", "got list"]),
+        ("just words", ["a recipe is a mapping", "got str"]),
+    ],
+)
+def test_what_is_no_recipe_is_refused_with_the_value_and_the_rule(text, words):
+    with pytest.raises(UsageError) as caught:
+        Recipe.parse(text)
+
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version: 1\ncpu: [",
+        "version: 1\n\tcpu: []",
+        "version: 1 * 2: [",
+        "a: *\n",
+        "version: 1\ncpu: 2001-99-99",  # looks like a date
+        "version: 1\ncpu: 0b_",  # looks like a binary number
+        "cpu: !!python/object/apply:os.system ['true']",
+        "? [a]\n: 1",
+        "version: 1\ncpu: " + "[" * 3000,
+        "\0",
+        "a: b: c\nstarred: *",
+        '{"version": ' + "[" * 100_000,
+    ],
+)
+def test_text_that_is_no_yaml_is_refused_in_one_line(text):
+    with pytest.raises(UsageError, match="is no YAML") as caught:
+        Recipe.parse(text)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_explodes():
+    """Ten levels of ten aliases each would be 10 billion values."""
+    levels = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 11)]
+    text = "\n".join(["version: 1", "a0: &a0 [x]", *levels])
+    started = time.perf_counter()
+    with pytest.raises(UsageError, match="no YAML aliases"):
+        Recipe.parse(text)
+
+    assert time.perf_counter() - started < 5
+
+
+def test_a_recipe_longer_than_a_mebibyte_is_refused_unread():
+    with pytest.raises(UsageError, match="at most 1048576 characters, got 1048577"):
+        Recipe.parse("[" * (2**20 + 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"version": 0}, "got 0"),
+        ({"cpu": "Flip"}, "cpu is a list of operations, got str"),
+        ({"cpu": ({"A": {}, "B": {}},)}, "one key"),
+        ({"normalize": 5}, "normalize is a mapping, got int"),
+    ],
+)
+def test_a_recipe_made_in_code_is_checked_the_same_way(arguments, words):
+    with pytest.raises(UsageError) as caught:
+        Recipe(**arguments)
+
+    assert words in str(caught.value)
+
+
+def test_a_dict_that_is_none_is_refused():
+    with pytest.raises(UsageError, match="a recipe is a mapping, got list"):
+        Recipe.from_dict([("version", 1)])
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path):
+    binary = tmp_path / "photo.jpg"
+    binary.write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(StoreError, match=r"absent\.yaml: No such file"):
+        Recipe.from_file(tmp_path / "absent.yaml")
+    with pytest.raises(StoreError, match="directory"):
+        Recipe.from_file(tmp_path)
+    with pytest.raises(UsageError, match=r"photo\.jpg is no UTF-8 text"):
+        Recipe.from_file(binary)
