@@ -175,6 +175,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     ) -> tuple[tuple[str, ...], tuple[FieldSpec, ...]]:
         first = ShardFile(self.shard_set.refs[0])
         members = first.read(0)
+        manifest = self.shard_set.manifest
+        if fields == "auto" and manifest is not None and manifest.fields:
+            fields = manifest.fields  # what convert wrote
         if fields != "auto":
             return tuple(members), parse_fields(fields)
         metadata = {e: parse_json(d) for e, d in members.items() if e.endswith("json")}

@@ -131,10 +131,11 @@ def test_a_unit_comes_from_its_lane_and_a_sample_stays_in_its_equal_window(plan,
 
 
 def test_units_are_dealt_to_the_lanes_in_turn():
-    """Four lanes of 16 samples: the first positions are 4 of each, then 4 of each."""
-    order = [index // 16 for _, index in stream(Plan(counts=(64,), unit=4, lanes=4))]
+    """Four lanes of 16 samples, units of 4: one unit of each lane, then another."""
+    order = EpochOrder(Plan(counts=(64,), unit=4, lanes=4), 0)
+    lanes = [order.locate(position)[1] // 16 for position in range(32)]
 
-    assert order[:16:4] == order[16:32:4] == [0, 1, 2, 3]
+    assert lanes == [lane for _ in range(2) for lane in range(4) for _ in range(4)]
 
 
 def test_windows_of_a_lane_are_even():

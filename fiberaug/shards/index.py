@@ -32,6 +32,7 @@ DECODES = 1
 _HEADER = struct.Struct("<8sIIQQQQII8x")
 _ENTRY = struct.Struct("<24s8sQQ")
 _ALIGN = 64
+_MOST_EXTENSIONS = 2**16
 
 COLUMNS = {
     # for each sample
@@ -103,7 +104,7 @@ class ShardIndex:
         self.columns = dict(columns)
         self.shard_bytes = shard_bytes
         self.shard = shard
-        self._extensions = columns["extensions"].tobytes().decode().split("\0")
+        self._extensions = _text(columns["extensions"]).split("\0")
         self._keys = columns["keys"]
         self._has_crc = "crc32" in columns
         self._numbers: dict[str, int] | None = None
@@ -117,7 +118,7 @@ class ShardIndex:
     def key(self, i: int) -> str:
         """Return the key of sample ``i``."""
         ends = self.columns["key_offset"]
-        return self._keys[int(ends[i]) : int(ends[i + 1])].tobytes().decode()
+        return _text(self._keys[int(ends[i]) : int(ends[i + 1])])
 
     def fields(self, i: int) -> list[Field]:
         """Return the members of sample ``i`` in the shard's order."""
@@ -145,8 +146,9 @@ class ShardIndex:
         """Return the side-car's content."""
         parts: list[bytes] = []
         entries: list[bytes] = []
-        at = _HEADER.size + _ENTRY.size * len(COLUMNS)
-        for name, dtype in COLUMNS.items():
+        present = {name: kind for name, kind in COLUMNS.items() if name in self.columns}
+        at = _HEADER.size + _ENTRY.size * len(present)
+        for name, dtype in present.items():
             data = np.ascontiguousarray(self.columns[name], dtype).tobytes()
             gap = -at % _ALIGN
             entries.append(
@@ -157,7 +159,7 @@ class ShardIndex:
             parts += [bytes(gap), data]
             at += gap + len(data)
         body = b"".join(entries + parts)
-        head = (MAGIC, VERSION, len(COLUMNS), len(self), len(self.columns["offset"]),
+        head = (MAGIC, VERSION, len(present), len(self), len(self.columns["offset"]),
                 self.shard_bytes, at, zlib.crc32(body))  # fmt: skip
         return _HEADER.pack(*head, zlib.crc32(_HEADER.pack(*head, 0)[:52])) + body
 
@@ -189,25 +191,64 @@ class ShardIndex:
         with memoryview(data) as view:
             sound = (
                 zlib.crc32(_HEADER.pack(*head[:-1], 0)[:52]) == head_crc
+                and _HEADER.pack(*head) == data[: _HEADER.size]
                 and size == len(data)
                 and zlib.crc32(view[_HEADER.size :]) == crc
             )
         if not sound:
             raise _damage("does not have its checksum", path, shard)
-        arrays: dict[str, NDArray[Any]] = {}
-        for i in range(columns):
-            name, dtype, offset, length = _ENTRY.unpack_from(
-                data, _HEADER.size + i * _ENTRY.size
-            )
-            kind = np.dtype(dtype.rstrip(b"\0").decode())
-            arrays[name.rstrip(b"\0").decode()] = np.frombuffer(
-                data, kind, length, offset
-            )
+        try:
+            arrays = _columns(data, columns)
+        except (struct.error, ValueError) as error:
+            raise _damage(f"has a column that is none: {error}", path, shard) from error
         index = cls(arrays, shard_bytes=shard_bytes, shard=shard)
-        if len(index) != samples or len(arrays["offset"]) != members:
+        if not _consistent(arrays, samples, members, len(index._extensions)):
             raise _damage("does not have the rows that it states", path, shard)
         index.digest = f"{crc:08x}"
         return index
+
+
+def _text(data: NDArray[np.uint8]) -> str:
+    # A checksum proves no good will: bytes that are no UTF-8 must not stop a run.
+    return data.tobytes().decode(errors="backslashreplace")
+
+
+def _columns(data: mmap.mmap, count: int) -> dict[str, NDArray[Any]]:
+    """Return the columns that this release knows."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for i in range(count):
+        entry = _ENTRY.unpack_from(data, _HEADER.size + i * _ENTRY.size)
+        name = entry[0].rstrip(b"\0").decode(errors="replace")
+        if name not in COLUMNS:
+            continue
+        kind = entry[1].rstrip(b"\0").decode(errors="replace")
+        if kind != COLUMNS[name]:
+            raise ValueError(f"{name} has type {kind!r}, expected {COLUMNS[name]!r}")
+        arrays[name] = np.frombuffer(data, kind, entry[3], entry[2])
+    return arrays
+
+
+def _consistent(
+    columns: Mapping[str, NDArray[Any]], samples: int, members: int, extensions: int
+) -> bool:
+    """Return whether all rows are there and point into each other."""
+    lengths = {"key_offset": samples + 1}
+    lengths |= dict.fromkeys(("offset", "size", "crc32", "extension"), members)
+    rows_fit = all(
+        len(columns[name]) == lengths.get(name, samples)
+        for name in COLUMNS
+        if name in columns and name not in {"keys", "extensions"}
+    )
+    if not rows_fit:
+        return False
+    ends = columns["key_offset"]
+    last_member = columns["first_member"].astype(np.uint64) + columns["members"]
+    return bool(
+        (ends[1:] >= ends[:-1]).all()
+        and ends[-1] <= len(columns["keys"])
+        and last_member.max(initial=0) <= members
+        and columns["extension"].max(initial=0) < extensions
+    )
 
 
 def _damage(what: str, path: Path, shard: str) -> ShardDamaged:
@@ -239,7 +280,8 @@ class IndexBuilder:
         """Add one sample.
 
         Raises:
-            ShardDamaged: Two members of the sample have one extension.
+            ShardDamaged: Two members of the sample have one extension, or the shard has
+                too many of them.
         """
         rows, facts = self._rows, facts or Facts()
         rows["first_member"].append(len(rows["offset"]))
@@ -257,6 +299,15 @@ class IndexBuilder:
             number = self._extension_numbers.setdefault(
                 field.extension, len(self._extension_numbers)
             )
+            if number >= _MOST_EXTENSIONS:
+                raise ShardDamaged(
+                    f"the shard has more than {_MOST_EXTENSIONS} extensions: keys end at"
+                    " the first dot of a file name, so names must not hold others",
+                    shard=self._shard,
+                    key=key,
+                    offset=field.offset,
+                    stage="index",
+                )
             rows["extension"].append(number)
             rows["offset"].append(field.offset)
             rows["size"].append(field.size)

@@ -29,8 +29,10 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise StoreError(
             f"cannot write {path} ({len(data)} bytes): {error.strerror or error}",
             stage="write",
@@ -101,35 +103,57 @@ class Manifest:
         Raises:
             StoreError: It cannot be read.
             ShardDamaged: It is not what :meth:`to_bytes` writes.
+            SecurityRefused: A shard's name is a path.
         """
         path = folder / FILE
         try:
             data = json.loads(path.read_bytes())
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ShardDamaged(f"{path} is not JSON: {error}") from error
         try:
-            if data["schema"] > SCHEMA:
-                raise ShardDamaged(
-                    f"{path} has schema {data['schema']}, this release reads 1 to {SCHEMA}"
-                )
+            newer = data["schema"] > SCHEMA
             known = {
                 name: data[name] for name in cls.__dataclass_fields__ if name in data
             }
-            known["shards"] = tuple(ShardEntry(**entry) for entry in data["shards"])
-            for entry in known["shards"]:
-                if entry.name != Path(entry.name).name or entry.name.startswith("."):
-                    raise SecurityRefused(
-                        f"{path} names the shard {entry.name!r}: a file name is needed,"
-                        " not a path"
-                    )
-            known["classes"] = tuple(data.get("classes", ()))
-            return cls(**known)
+            if not newer:
+                known["shards"] = tuple(_entry(shard) for shard in data["shards"])
+            known["classes"] = tuple(map(_text, data.get("classes", ())))
         except (KeyError, TypeError) as error:
             raise ShardDamaged(
                 f"{path} is no data set of FiberAug: {error!r}"
             ) from error
+        if newer:
+            raise ShardDamaged(
+                f"{path} has schema {data['schema']}, this release reads 1 to {SCHEMA}"
+            )
+        for name in (entry.name for entry in known["shards"]):
+            if not name or name != Path(name).name or name[0] == "." or "\0" in name:
+                raise SecurityRefused(
+                    f"{path} names the shard {name!r}: a file name is needed, not a path"
+                )
+        if not known["shards"]:
+            raise ShardDamaged(f"{path} lists no shard")
+        return cls(**known)
+
+
+def _entry(data: Any) -> ShardEntry:  # noqa: ANN401  # JSON
+    entry = ShardEntry(**data)
+    for name in ("name", "sha256", "index_crc32"):
+        _text(getattr(entry, name))
+    for name in ("bytes", "samples"):
+        count = getattr(entry, name)
+        if type(count) is not int or count < 0:
+            raise TypeError(f"{name} of a shard must be a count, got {count!r}")
+    dict(entry.counts)
+    return entry
+
+
+def _text(value: Any) -> str:  # noqa: ANN401  # JSON
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {value!r}")
+    return value
 
 
 def fingerprint(rows: list[tuple[object, ...]]) -> str:

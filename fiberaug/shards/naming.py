@@ -6,19 +6,21 @@ from urllib.parse import quote
 
 from fiberaug.errors import SecurityRefused
 
-__all__ = ["escape_stem", "split_name"]
+__all__ = ["escape_folder", "escape_stem", "split_name"]
 
 _SPLIT = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 _META = re.compile(r"__[^/]*__(?:$|/)")
 _RESERVED = re.compile(r"(?:^|\.)__[^.]*__(?:\.|$)")
+# What the strict tar reader refuses; surrogates are bytes that are no UTF-8.
+_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def split_name(name: str, *, shard: str, offset: int) -> tuple[str, str] | None:
     """Return (key, extension in lower case) of a member, or None when it is no field.
 
     The key ends at the first dot of the file name, as in webdataset: ``a/b.mask.png``
-    is field ``mask.png`` of sample ``a/b``. Names without a dot, hidden files and
-    members below ``__meta__/`` belong to no sample.
+    is field ``mask.png`` of sample ``a/b``. Names without a dot, hidden files (macOS
+    adds ``a/._b.jpg``) and members below ``__meta__/`` belong to no sample.
 
     Raises:
         SecurityRefused: The extension is one of the names that loaders reserve for
@@ -27,7 +29,7 @@ def split_name(name: str, *, shard: str, offset: int) -> tuple[str, str] | None:
     >>> split_name("a/b.mask.PNG", shard="s.tar", offset=0)
     ('a/b', 'mask.png')
     """
-    if _META.match(name):
+    if _META.match(name) or name.rpartition("/")[2].startswith("."):
         return None
     match = _SPLIT.fullmatch(name)
     if match is None:
@@ -51,9 +53,18 @@ def escape_stem(stem: str) -> str:
     >>> escape_stem("img.v2")
     'img%2Ev2'
     """
-    stem = unicodedata.normalize("NFC", stem)
-    return "".join(
-        quote(c, safe="") if c in "%\\" or ord(c) < 32 or ord(c) == 127
-        else "%2E" if c == "." else c
-        for c in stem
-    )  # fmt: skip
+    stem = unicodedata.normalize("NFC", stem).replace("%", "%25").replace(".", "%2E")
+    return _UNSAFE.sub(_quote, stem)
+
+
+def escape_folder(name: str) -> str:
+    """Return a folder's name as a key can hold it: NFC, unsafe characters escaped.
+
+    >>> escape_folder("v2.1"), escape_folder("a" + chr(92) + "b")
+    ('v2.1', 'a%5Cb')
+    """
+    return _UNSAFE.sub(_quote, unicodedata.normalize("NFC", name))
+
+
+def _quote(match: re.Match[str]) -> str:
+    return quote(match[0], safe="", errors="surrogateescape")
