@@ -40,14 +40,17 @@ def _plain(compose, image):
 
 def _recorded(engine, image):
     uids, fields = ShardUids("real", "a.tar"), {"image": image}
-    packed = []
-    for i in range(SAMPLES):
-        uid = uids(i)
-        operations = engine(fields, key(0, 0, uid, 0, 0, "cpu")).operations
-        packed.append(
-            ("k", "a.tar", i, uid, i, 0, 0, (16, 16, 3), 1, operations)
-        )
-    return [pickle.dumps(packed[i : i + BATCH]) for i in range(0, SAMPLES, BATCH)]
+    messages = []
+    for first in range(0, SAMPLES, BATCH):
+        packed = []
+        for i in range(first, min(first + BATCH, SAMPLES)):
+            uid = uids(i)
+            operations = engine(fields, key(0, 0, uid, 0, 0, "cpu")).operations
+            packed.append(
+                ("k", "a.tar", i, uid, i, 0, 0, (16, 16, 3), 1, operations)
+            )
+        messages.append(pickle.dumps(packed))
+    return messages
 
 
 def _us(function, *args):

@@ -96,6 +96,10 @@ class DataLoader:
             )
         if num_workers < 0:
             raise UsageError(f"num_workers must be >= 0, got {num_workers}")
+        if not num_workers and (persistent_workers or prefetch_factor or timeout):
+            raise UsageError(
+                "persistent_workers, prefetch_factor and timeout need num_workers >= 1"
+            )
         if targets not in TARGETS:
             raise UsageError(f"targets must be one of {TARGETS}, got {targets!r}")
         if shuffle is not None and shuffle != dataset.plan.shuffle:

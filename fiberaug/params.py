@@ -17,20 +17,16 @@ MOST_NUMBERS = 64
 """Larger arrays are logged as dtype, shape, min and max: the seed brings them back."""
 
 _PLAIN = frozenset({int, str, bool, type(None)})
+_LIGHT = _PLAIN | {float, tuple}
 
 
 def pack(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of drawn parameters that is small and does not change any more."""
     packed = dict(params)
     for name, value in params.items():
-        kind = type(value)
-        if kind is np.ndarray:
-            large = value.size > MOST_NUMBERS or value.dtype == object
-            packed[name] = _array(value) if large else value.copy()
-        elif kind is list or kind is dict:
-            packed[name] = encode(value)
-        elif not (kind in _PLAIN or kind is float or kind is tuple):
-            packed[name] = encode(value)
+        if type(value) not in _LIGHT:
+            small = type(value) is np.ndarray and value.size <= MOST_NUMBERS
+            packed[name] = value.copy() if small else encode(value)
     return packed
 
 

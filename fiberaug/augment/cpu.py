@@ -144,6 +144,7 @@ class CpuEngine:
         _separate(compose, set())
         self.normalize, rest = _split_tail(compose)
         self._fields = [name for name in fields if name in _targets(compose)]
+        self._points = {"bboxes", "keypoints"} & set(self._fields)
         self._aliases = _label_names(compose, fields)
         self._compose = _with_processors(compose, rest, fields)
         self._generators = KeyedGenerators()
@@ -158,9 +159,9 @@ class CpuEngine:
         original: Callable[..., Any] = leaf.apply_with_params
         log = self._operations.append
 
-        def logged(params: dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        def logged(params: dict[str, Any], **data: Any) -> Any:  # noqa: ANN401
             log((number, pack(params)))
-            return original(params, *args, **kwargs)
+            return original(params, **data)
 
         leaf.apply_with_params = logged
 
@@ -174,23 +175,18 @@ class CpuEngine:
         self._operations.clear()
         self._generators.jump(key)
         data = {name: fields[name] for name in self._fields if fields[name] is not None}
+        names = list(data)
         for field, alias in self._aliases.items():
             data[alias] = fields[field]
         out = self._compose(**data)
-        changed = {
-            name: out[name] for name in data if name not in self._aliases.values()
-        }
+        changed = {name: out[name] for name in names}
         for field, alias in self._aliases.items():
             changed[field] = np.asarray(out[alias], np.int64)
-        for name, width in (("bboxes", 4), ("keypoints", 2)):
-            if name in changed:
-                points = np.asarray(changed[name], np.float32)
-                changed[name] = points.reshape(
-                    -1, points.shape[-1] if points.size else width
-                )[:, :width]
-        changed["image"] = _as_array(changed["image"])
-        if self.normalize is not None and changed["image"].dtype != np.uint8:
-            changed["image"] = self.normalize.apply(changed["image"])
+        for name in self._points & changed.keys():
+            changed[name] = _as_points(out[name], 4 if name == "bboxes" else 2)
+        image = changed["image"] = _as_array(out["image"])
+        if image.dtype != np.uint8 and self.normalize is not None:
+            changed["image"] = self.normalize.apply(image)
         return Augmented(changed, self._operations.copy())
 
 
@@ -203,6 +199,11 @@ def _as_array(image: Any) -> NDArray[Any]:  # noqa: ANN401  # array, or tensor o
         image = image.permute(1, 2, 0).numpy()
     pixels: NDArray[Any] = image[:, :, None] if image.ndim == 2 else image
     return pixels
+
+
+def _as_points(values: Any, width: int) -> NDArray[np.float32]:  # noqa: ANN401
+    points = np.asarray(values, np.float32)
+    return points.reshape(len(points), -1)[:, :width] if points.size else points.reshape(0, width)
 
 
 def _split_tail(compose: A.Compose) -> tuple[NormalizeTable | None, list[Any]]:

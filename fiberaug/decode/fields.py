@@ -101,36 +101,45 @@ def parse_fields(fields: Mapping[str, str] | str) -> tuple[FieldSpec, ...]:
     """Return the field mapping that the user gave.
 
     Args:
-        fields: A preset (``classification``, ``detection``, ``segmentation``, ``image``)
-            or ``{"image": "jpg;png", "label": "cls;json:label", "caption?": "txt"}``.
+        fields: A preset (``classification``, ``detection``, ``segmentation``,
+            ``image``) or ``{"image": "jpg;png", "label": "cls;json:label", "caption?":
+            "txt"}``.
 
     Raises:
-        UsageError: A preset, a name or a source is not understood, or there is no image.
+        UsageError: A preset, a name or a source is not understood, a field stands
+            twice, or there is no image.
     """
-    if isinstance(fields, str):
-        if fields not in _PRESETS:
-            raise UsageError(
-                f"fields must be auto, {', '.join(_PRESETS)} or a mapping, got {fields!r}"
-            )
+    if isinstance(fields, str) and fields in _PRESETS:
         fields = _PRESETS[fields]
-    specs = []
-    for name, text in fields.items():
-        bare = name.removesuffix("?")
-        if (
-            not _NAME.fullmatch(bare)
-            or bare.startswith("__")
-            or bare in {"record", "is_pad"}
-        ):
-            raise UsageError(f"{name!r} cannot be the name of a field")
-        sources = tuple(
-            _parse_source(part, bare) for part in text.split(";") if part.strip()
+    if not isinstance(fields, Mapping):
+        raise UsageError(
+            f"fields must be auto, {', '.join(_PRESETS)} or a mapping, got {fields!r}"
         )
-        if not sources:
-            raise UsageError(f"field {name!r} has no source")
-        specs.append(FieldSpec(bare, sources, optional=name.endswith("?")))
-    if "image" not in {spec.name for spec in specs}:
-        raise UsageError(f"fields must name the image, got {sorted(fields)}")
+    specs = [_parse_field(name, text) for name, text in fields.items()]
+    names = [spec.name for spec in specs]
+    if "image" not in names:
+        raise UsageError(f"fields must name the image, got {names}")
+    if len(set(names)) != len(names):
+        raise UsageError(f"a field stands twice among {list(fields)}")
     return tuple(specs)
+
+
+def _parse_field(name: str, text: str) -> FieldSpec:
+    bare = str(name).removesuffix("?")
+    if (
+        not _NAME.fullmatch(bare)
+        or bare.startswith("__")
+        or bare in {"record", "is_pad"}
+    ):
+        raise UsageError(f"{name!r} cannot be the name of a field")
+    if not isinstance(text, str):
+        raise UsageError(f"the source of {name!r} must be text, got {text!r}")
+    sources = tuple(
+        _parse_source(part, bare) for part in text.split(";") if part.strip()
+    )
+    if not sources:
+        raise UsageError(f"field {name!r} has no source")
+    return FieldSpec(bare, sources, optional=name.endswith("?"))
 
 
 def resolve_auto(
@@ -148,11 +157,14 @@ def resolve_auto(
     present = set(extensions)
     specs = []
     for spec in parse_fields(dict(AUTO)):
-        found = tuple(s for s in spec.sources if _has(s, present, metadata))
-        if found:
-            # Folders mix JPEG and PNG: any of the formats is the image of its sample.
-            kept = spec.sources if spec.name == "image" else found[:1]
-            specs.append(FieldSpec(spec.name, kept, spec.optional))
+        found = next((s for s in spec.sources if _has(s, present, metadata)), None)
+        if found is None:
+            continue
+        # Folders mix formats: any that the first sample lacks is another's image. What
+        # it has beside its image, such as a mask in .png, is not.
+        others = spec.sources if spec.name == "image" else ()
+        others = tuple(s for s in others if s.extension not in present)
+        specs.append(FieldSpec(spec.name, (found, *others), spec.optional))
     if not specs or specs[0].name != "image":
         raise UsageError(
             f"no field looks like an image; the first sample has {sorted(present)}; say"
@@ -164,13 +176,16 @@ def resolve_auto(
 def _has(source: Source, present: set[str], metadata: Mapping[str, Any]) -> bool:
     if source.extension not in present:
         return False
-    value: Any = metadata.get(source.extension)
+    values: list[Any] = [metadata.get(source.extension)]
     for step in source.path:
         if step == "[]":
-            return isinstance(value, list)
-        if not isinstance(value, Mapping) or step not in value:
+            if not all(isinstance(value, list) for value in values):
+                return False
+            values = [item for value in values for item in value]
+        elif not all(isinstance(v, Mapping) and step in v for v in values):
             return False
-        value = value[step]
+        else:
+            values = [value[step] for value in values]
     return True
 
 

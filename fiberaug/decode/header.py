@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from fiberaug.errors import LimitExceeded, SampleBroken, UsageError
 
-__all__ = ["ImageHeader", "ImageLimits", "read_header"]
+__all__ = ["PILLOW_FORMATS", "ImageHeader", "ImageLimits", "read_header"]
+
+PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may open: a closed table, since its EPS plugin would run a program."""
 
 _SOF = frozenset(
     {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -20,7 +23,7 @@ class ImageHeader(NamedTuple):
     """What the header of an image file says."""
 
     format: str
-    """``jpeg``, ``png``, ``webp``, or Pillow's name in lower case."""
+    """``jpeg``, ``png``, ``webp``, ``bmp``, ``gif``, ``ppm`` or ``tiff``."""
 
     width: int
     """Stored width in px, before the orientation is applied."""
@@ -69,8 +72,8 @@ class ImageLimits:
         width, height = header.width, header.height
         if width * height > self.pixels or max(width, height) > self.side:
             raise LimitExceeded(
-                f"the image is {width}x{height} px; the limits are {self.pixels} px in all"
-                f" and {self.side} px a side",
+                f"the image is {width}x{height} px; the limits are {self.pixels} px in"
+                f" all and {self.side} px a side",
                 stage="decode",
             )
 
@@ -129,12 +132,13 @@ def _jpeg(data: bytes | memoryview) -> ImageHeader:
 def _png(data: bytes | memoryview) -> ImageHeader:
     width, height = struct.unpack_from(">II", data, 16)
     at, orientation = 33, 1
-    while at + 8 <= len(data):
+    while at + 8 <= len(data):  # exiftool writes eXIf behind the pixels
         (length,) = struct.unpack_from(">I", data, at)
         kind = bytes(data[at + 4 : at + 8])
         if kind == b"eXIf":
-            orientation = _exif_orientation(bytes(data[at + 8 : at + 8 + length]))
-        if kind in {b"eXIf", b"IDAT", b"IEND"}:
+            exif = bytes(data[at + 8 : at + 8 + length]).removeprefix(b"Exif\0\0")
+            orientation = _exif_orientation(exif)
+        if kind in {b"eXIf", b"IEND"}:
             break
         at += 12 + length
     return ImageHeader("png", width, height, orientation)
@@ -148,6 +152,8 @@ def _webp(data: bytes | memoryview) -> ImageHeader:
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         return ImageHeader("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1)
+    if kind != b"VP8X" or len(data) < 30:
+        raise SampleBroken("the WebP has no frame header", stage="decode")
     width = int.from_bytes(bytes(data[24:27]), "little") + 1
     height = int.from_bytes(bytes(data[27:30]), "little") + 1
     at, orientation = 12, 1
@@ -161,7 +167,7 @@ def _webp(data: bytes | memoryview) -> ImageHeader:
 
 
 def _exif_orientation(tiff: bytes) -> int:
-    """Return the orientation of a TIFF block; 1 where it is absent or makes no sense."""
+    """Return the orientation of a TIFF block; 1 where it is absent or absurd."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return 1
@@ -183,13 +189,16 @@ def _pillow(data: bytes | memoryview) -> ImageHeader:
     from PIL import Image  # noqa: PLC0415  # only for formats that are rare in shards
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
             orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+            if orientation not in range(1, 9):
+                orientation = 1
+            width, height = image.size
             name = (image.format or "unknown").lower()
-            return ImageHeader(
-                name, *image.size, orientation if orientation in range(1, 9) else 1
-            )
     except Exception as error:  # Pillow's plugins raise what they like
         raise SampleBroken(
             f"the bytes are no image: {error}", stage="decode"
         ) from error
+    if name == "tiff" and orientation >= 5:  # Pillow gives the upright size
+        width, height = height, width
+    return ImageHeader(name, width, height, orientation)

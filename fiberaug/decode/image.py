@@ -8,7 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberaug.decode.header import ImageHeader, ImageLimits, read_header
+from fiberaug.decode.header import (
+    PILLOW_FORMATS,
+    ImageHeader,
+    ImageLimits,
+    read_header,
+)
 from fiberaug.decode.orientation import upright
 from fiberaug.errors import SampleBroken, StoreError
 
@@ -17,7 +22,8 @@ __all__ = ["DECODER", "decode_image", "decode_mask", "save_image"]
 DECODER = "opencv"
 """Identity of the decoder, part of the recipe's hash."""
 
-_OPENCV = frozenset({"jpeg", "png", "webp", "bmp", "ppm", "tiff"})
+_OPENCV = frozenset({"jpeg", "png", "webp", "bmp", "ppm"})
+_DEEP = ("I", "F")  # Pillow's modes of more than 8 bits: its conversion clips them
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -25,6 +31,9 @@ def decode_image(
     data: bytes | memoryview, *, limits: ImageLimits
 ) -> tuple[NDArray[np.uint8], ImageHeader]:
     """Return upright RGB pixels, uint8 [H, W, 3], and the file's header.
+
+    Gray becomes three equal channels, alpha is dropped, CMYK is converted without a
+    profile, and of 16 bits the upper 8 are kept.
 
     Args:
         data: JPEG, PNG, WebP or another format that OpenCV or Pillow reads.
@@ -37,48 +46,76 @@ def decode_image(
     header = read_header(data)
     limits.check(header)
     if header.format in _OPENCV:
-        try:
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
-        except cv2.error as error:
-            raise SampleBroken(
-                f"OpenCV refuses the image: {error}", stage="decode"
-            ) from error
-        if pixels is None:
-            raise SampleBroken(
-                f"the {header.format.upper()} of {len(data)} bytes cannot be decoded: it is"
-                " cut or damaged",
-                stage="decode",
-            )
+        pixels = upright(_opencv(data, header), header.orientation)
     else:
-        pixels = _pillow(data, "RGB")
-    return upright(pixels, header.orientation), header
+        pixels = _pillow_rgb(data, header)
+    if pixels.shape[1::-1] != header.upright:
+        raise SampleBroken(
+            f"the image is {pixels.shape[1]}x{pixels.shape[0]} px, its header says"
+            f" {header.upright[0]}x{header.upright[1]}",
+            stage="decode",
+        )
+    return pixels, header
+
+
+def _opencv(data: bytes | memoryview, header: ImageHeader) -> NDArray[Any]:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+    except cv2.error as error:
+        raise SampleBroken(
+            f"OpenCV refuses the image: {error}", stage="decode"
+        ) from error
+    if pixels is None:
+        raise SampleBroken(
+            f"the {header.format.upper()} of {len(data)} bytes cannot be decoded: it is"
+            " cut or damaged",
+            stage="decode",
+        )
+    return pixels
+
+
+def _pillow_rgb(data: bytes | memoryview, header: ImageHeader) -> NDArray[Any]:
+    """Return GIF and TIFF as RGB; both decoders turn a TIFF upright by themselves."""
+    pixels, mode = _pillow(data, "RGB")
+    if mode.startswith(_DEEP):
+        return _opencv(data, header)
+    return pixels if header.format == "tiff" else upright(pixels, header.orientation)
 
 
 def decode_mask(data: bytes | memoryview, *, limits: ImageLimits) -> NDArray[Any]:
     """Return class ids [H, W] in the stored frame: uint8, or int32 for 16-bit files.
 
-    A palette image gives its indices, a one-bit image 0 and 1.
+    A palette image gives its indices, a one-bit image 0 and 1. WebP has no gray: there
+    three equal channels count as one.
 
     Raises:
         SampleBroken: The bytes are no image with one channel.
         LimitExceeded: The mask is too large.
     """
-    limits.check(read_header(data))
-    mask = _pillow(data, None)
-    if mask.ndim != 2:
+    header = read_header(data)
+    limits.check(header)
+    mask, mode = _pillow(data, None)
+    if header.format == "webp" and mode == "RGB" and not np.ptp(mask, axis=2).any():
+        mask = mask[:, :, 0]
+    if mask.ndim != 2 or mask.dtype.kind not in "bui":
         raise SampleBroken(
-            f"a mask has one channel of class ids, this one has shape {mask.shape}",
+            f"a mask has one channel of class ids, this one is {mode} with shape"
+            f" {mask.shape}",
             stage="decode",
         )
     return mask.astype(np.uint8 if mask.dtype.itemsize == 1 else np.int32)
 
 
-def _pillow(data: bytes | memoryview, mode: str | None) -> NDArray[Any]:
+def _pillow(
+    data: bytes | memoryview, convert_to: str | None
+) -> tuple[NDArray[Any], str]:
+    """Return the pixels, and Pillow's mode of the file."""
     from PIL import Image  # noqa: PLC0415  # masks and rare formats only
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.array(image if mode is None else image.convert(mode))
+        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
+            mode = image.mode
+            return np.array(image.convert(convert_to) if convert_to else image), mode
     except Exception as error:  # Pillow's plugins raise what they like
         raise SampleBroken(
             f"the image cannot be decoded: {error}", stage="decode"

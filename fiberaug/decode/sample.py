@@ -1,7 +1,5 @@
 """The members of a sample to its fields, through a closed table of decoders."""
 
-import io
-import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fiberaug.decode.arrays import decode_npy, decode_npz
 from fiberaug.decode.fields import FieldSpec, Source
 from fiberaug.decode.header import ImageHeader, ImageLimits
 from fiberaug.decode.image import decode_image, decode_mask
 from fiberaug.decode.orientation import points_upright, upright
+from fiberaug.decode.text import parse_json, parse_label, parse_metadata
 from fiberaug.errors import SampleBroken
 
 __all__ = ["Decoded", "SampleDecoder", "parse_json", "parse_label"]
 
 Members = Mapping[str, "bytes | memoryview"]
 _IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm"})
-_JSON_BYTES = 2**20
-_JSON_DEPTH = 64
+_DECODERS: Mapping[str, Callable[["bytes | memoryview"], Any]] = {
+    "json": parse_json,
+    "npy": decode_npy,
+    "npz": decode_npz,
+}
+_ABSENT = object()
 
 
 class Decoded(NamedTuple):
@@ -31,85 +35,13 @@ class Decoded(NamedTuple):
     header: ImageHeader
 
 
-def parse_json(data: bytes | memoryview) -> Any:  # noqa: ANN401  # JSON
-    """Return the content of a JSON member.
-
-    Raises:
-        SampleBroken: It is no JSON, larger than 1 MiB, deeper than 64, has NaN or a key
-            twice.
-    """
-    if len(data) > _JSON_BYTES:
-        raise SampleBroken(
-            f"JSON of {len(data)} bytes, the limit is {_JSON_BYTES}", stage="decode"
-        )
-    text = bytes(data)
-    depth = deepest = 0
-    for byte in text.translate(None, bytes(set(range(256)) - set(b"[]{}"))):
-        depth += 1 if byte in b"[{" else -1
-        deepest = max(deepest, depth)
-    try:
-        if deepest > _JSON_DEPTH:
-            raise ValueError(f"depth {deepest}, the limit is {_JSON_DEPTH}")
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-    except ValueError as error:
-        raise SampleBroken(f"the JSON is refused: {error}", stage="decode") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError(f"a key stands twice among {[name for name, _ in pairs]}")
-    return result
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not a number")
-
-
-def parse_label(value: Any, classes: Mapping[str, int]) -> Any:  # noqa: ANN401
-    """Return a label: int, float, or float32 vector.
-
-    Args:
-        value: Text of a ``.cls`` member, or a JSON value.
-        classes: Ids by class name.
-
-    Raises:
-        SampleBroken: It is a name that the data set does not know.
-    """
-    if isinstance(value, str):
-        text = value.strip()
-        if text in classes:
-            return classes[text]
-        for kind in (int, float):
-            try:
-                return kind(text)
-            except ValueError:
-                continue
-        raise SampleBroken(
-            f"label {text!r} is no number, and no class of the data set: {sorted(classes)[:10]}",
-            stage="decode",
-        )
-    if isinstance(value, bool | int | float):
-        return int(value) if isinstance(value, bool) else value
-    try:
-        vector = np.asarray(value, np.float32)
-    except (TypeError, ValueError):
-        vector = np.zeros((0, 0), np.float32)
-    if vector.ndim != 1:
-        raise SampleBroken(
-            f"label must be a number, a name or a list of numbers, got {value!r}",
-            stage="decode",
-        )
-    return vector
-
-
 @dataclass(frozen=True, kw_only=True)
 class SampleDecoder:
     """Turns members into fields.
 
     Annotations are brought to the upright frame: those whose JSON states the stored
-    ``width`` and ``height``, or ``"frame": "stored"``, and masks of the stored size, are
-    turned along with the pixels; all others are taken as upright.
+    ``width`` and ``height``, or ``"frame": "stored"``, and masks of the stored size,
+    are turned along with the pixels; all others are taken as upright.
     """
 
     specs: Sequence[FieldSpec]
@@ -122,7 +54,7 @@ class SampleDecoder:
     """Largest image."""
 
     decoders: Mapping[str, Callable[[bytes], Any]] = field(default_factory=dict)
-    """The user's own decoders by extension; an image decoder returns uint8 [H, W, 3]."""
+    """The user's own decoders by extension; one of images returns uint8 [H, W, 3]."""
 
     def __call__(self, members: Members) -> Decoded:
         """Return the fields of a sample.
@@ -135,28 +67,38 @@ class SampleDecoder:
         fields: dict[str, Any] = {}
         header: ImageHeader | None = None
         for spec in self.specs:
-            source = next((s for s in spec.sources if s.extension in members), None)
-            if source is None:
-                if not spec.optional:
-                    raise SampleBroken(
-                        f"field {spec.name!r} <- {spec} is missing; the sample has"
-                        f" {sorted(members)}; write {spec.name + '?'!r} if it may be",
-                        stage="decode",
-                    )
-                fields[spec.name] = None
-            elif spec.name == "image":
-                fields["image"], header = self._image(members[source.extension], source)
-            elif source.path:
-                if source.extension not in parsed:
-                    parsed[source.extension] = parse_json(members[source.extension])
-                fields[spec.name] = _follow(parsed[source.extension], source, spec)
-            else:
-                fields[spec.name] = self._member(spec.name, source, members)
+            value = self._value(spec, members, parsed)
+            if value is _ABSENT and not spec.optional:
+                raise SampleBroken(
+                    f"field {spec.name!r} <- {spec} is missing; the sample has"
+                    f" {sorted(members)}; write {spec.name + '?'!r} if it may be",
+                    stage="decode",
+                )
+            if spec.name == "image" and value is not _ABSENT:
+                value, header = value
+            fields[spec.name] = None if value is _ABSENT else value
         if header is None:
             raise SampleBroken("the sample has no image", stage="decode")
+        if header.orientation != 1:  # any JSON may say which frame is meant
+            parsed = parsed or parse_metadata(members)
         metadata = next((v for v in parsed.values() if isinstance(v, Mapping)), {})
         self._annotate(fields, header, metadata)
         return Decoded(fields, header)
+
+    def _value(self, spec: FieldSpec, members: Members, parsed: dict[str, Any]) -> Any:  # noqa: ANN401  # a field can be anything
+        for source in spec.sources:
+            if source.extension not in members:
+                continue
+            if spec.name == "image":
+                return self._image(members[source.extension], source)
+            if not source.path:
+                return self._member(spec.name, source, members)
+            if source.extension not in parsed:
+                parsed[source.extension] = parse_json(members[source.extension])
+            value = _follow(parsed[source.extension], source.path)
+            if value is not _ABSENT:
+                return value
+        return _ABSENT
 
     def _image(
         self, data: bytes | memoryview, source: Source
@@ -167,8 +109,8 @@ class SampleDecoder:
         pixels = own(bytes(data))
         if not isinstance(pixels, np.ndarray) or pixels.ndim != 3:
             raise SampleBroken(
-                f"the decoder of .{source.extension} must return an array [H, W, C], got"
-                f" {type(pixels).__name__} {getattr(pixels, 'shape', '')}",
+                f"the decoder of .{source.extension} must return an array [H, W, C],"
+                f" got {type(pixels).__name__} {getattr(pixels, 'shape', '')}",
                 stage="decode",
             )
         return pixels, ImageHeader(
@@ -184,13 +126,11 @@ class SampleDecoder:
             return decode_mask(data, limits=self.limits)
         if extension in _IMAGES:
             return decode_image(data, limits=self.limits)[0]
-        if extension == "json":
-            return parse_json(data)
-        if extension in {"npy", "npz"}:
-            return _numpy(data)
-        if extension in {"cls", "txt"}:
+        if extension in _DECODERS:
+            return _DECODERS[extension](data)
+        if extension in {"cls", "txt"} or name in {"label", "caption"}:
             try:
-                return unicodedata.normalize("NFC", bytes(data).decode())
+                return unicodedata.normalize("NFC", bytes(data).decode("utf-8-sig"))
             except UnicodeDecodeError as error:
                 raise SampleBroken(
                     f".{source.extension} is no UTF-8: {error}", stage="decode"
@@ -209,13 +149,8 @@ class SampleDecoder:
             ends = points_upright(boxes, turn, *size).reshape(-1, 2, 2)
             fields["bboxes"] = np.concatenate([ends.min(1), ends.max(1)], axis=1)
         if "bbox_labels" in fields:
-            labels = [parse_label(v, self.classes) for v in fields["bbox_labels"] or ()]
-            fields["bbox_labels"] = np.asarray(labels, np.int64)
-            if len(labels) != len(fields.get("bboxes", labels)):
-                raise SampleBroken(
-                    f"{len(fields['bboxes'])} bboxes, but {len(labels)} bbox_labels",
-                    stage="decode",
-                )
+            count = None if fields.get("bboxes") is None else len(fields["bboxes"])
+            fields["bbox_labels"] = self._box_labels(fields["bbox_labels"], count)
         if "keypoints" in fields:
             points = _points(fields["keypoints"], 2, "keypoints")
             fields["keypoints"] = points_upright(points, turn, *size)
@@ -223,21 +158,41 @@ class SampleDecoder:
         if mask is not None:
             fields["mask"] = _upright_mask(mask, header, stored=turn != 1)
 
+    def _box_labels(self, values: Any, count: int | None) -> NDArray[np.int64]:  # noqa: ANN401
+        if values is None:  # the set names no classes of its boxes
+            return np.full(count or 0, -1, np.int64)
+        values = values if isinstance(values, list | np.ndarray) else [values]
+        labels = [_whole(parse_label(value, self.classes)) for value in values]
+        if not all(isinstance(label, int) for label in labels):
+            raise SampleBroken(
+                f"bbox_labels must be class ids or names, got {values!r:.200}",
+                stage="decode",
+            )
+        if count is not None and len(labels) != count:
+            raise SampleBroken(
+                f"{count} bboxes, but {len(labels)} bbox_labels", stage="decode"
+            )
+        return np.asarray(labels, np.int64)
 
-def _follow(value: Any, source: Source, spec: FieldSpec) -> Any:  # noqa: ANN401
-    missing = SampleBroken(
-        f"field {spec.name!r} <- {source} is missing", stage="decode"
-    )
-    for at, step in enumerate(source.path):
+
+def _follow(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401  # JSON
+    """Return what stands at a path; absent where the list's items all lack it."""
+    for at, step in enumerate(path):
         if step == "[]":
-            rest = Source(source.extension, source.path[at + 1 :])
             if not isinstance(value, list):
-                raise missing
-            return [_follow(item, rest, spec) for item in value] if rest.path else value
+                return _ABSENT
+            found = [_follow(item, path[at + 1 :]) for item in value]
+            lacking = sum(item is _ABSENT for item in found)
+            if not lacking:
+                return found
+            if lacking == len(found):
+                return _ABSENT
+            raise SampleBroken(
+                f"{lacking} of {len(found)} items lack {'.'.join(path[at + 1 :])!r}",
+                stage="decode",
+            )
         if not isinstance(value, Mapping) or step not in value:
-            if spec.optional:
-                return None
-            raise missing
+            return _ABSENT
         value = value[step]
     return value
 
@@ -256,6 +211,10 @@ def _points(value: Any, width: int, name: str) -> NDArray[np.float32]:  # noqa: 
             stage="decode",
         )
     return array
+
+
+def _whole(label: Any) -> Any:  # noqa: ANN401  # what parse_label returns
+    return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
 def _is_stored_frame(metadata: Mapping[str, Any], header: ImageHeader) -> bool:
@@ -277,15 +236,8 @@ def _upright_mask(
         size = mask.shape[1], mask.shape[0]
     if size != header.upright:
         raise SampleBroken(
-            f"the mask is {size[0]}x{size[1]} px, the image {header.upright[0]}x{header.upright[1]}",
+            f"the mask is {size[0]}x{size[1]} px, the image"
+            f" {header.upright[0]}x{header.upright[1]}",
             stage="decode",
         )
     return mask
-
-
-def _numpy(data: bytes | memoryview) -> Any:  # noqa: ANN401  # an array or arrays by name
-    try:
-        loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-    except (ValueError, OSError, EOFError) as error:
-        raise SampleBroken(f"the array is refused: {error}", stage="decode") from error

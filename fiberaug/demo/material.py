@@ -133,8 +133,9 @@ def _rendered(
         return
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
+    # 0, not 1: to set 1, OpenCV waits for threads that a fork does not carry over.
     with ProcessPoolExecutor(
-        count, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
+        count, mp_context=context, initializer=cv2.setNumThreads, initargs=(0,)
     ) as pool:
         yield from pool.map(_cabinet, jobs)
 

@@ -301,8 +301,8 @@ class IndexBuilder:
             )
             if number >= _MOST_EXTENSIONS:
                 raise ShardDamaged(
-                    f"the shard has more than {_MOST_EXTENSIONS} extensions: keys end at"
-                    " the first dot of a file name, so names must not hold others",
+                    f"the shard has more than {_MOST_EXTENSIONS} extensions: keys end"
+                    " at the first dot of a file name, so names must not hold others",
                     shard=self._shard,
                     key=key,
                     offset=field.offset,

@@ -131,7 +131,7 @@ class Manifest:
         for name in (entry.name for entry in known["shards"]):
             if not name or name != Path(name).name or name[0] == "." or "\0" in name:
                 raise SecurityRefused(
-                    f"{path} names the shard {name!r}: a file name is needed, not a path"
+                    f"{path} names the shard {name!r}, which is no plain file name"
                 )
         if not known["shards"]:
             raise ShardDamaged(f"{path} lists no shard")
@@ -146,7 +146,8 @@ def _entry(data: Any) -> ShardEntry:  # noqa: ANN401  # JSON
         count = getattr(entry, name)
         if type(count) is not int or count < 0:
             raise TypeError(f"{name} of a shard must be a count, got {count!r}")
-    dict(entry.counts)
+    if not isinstance(entry.counts, Mapping):
+        raise TypeError(f"counts of a shard must be an object, got {entry.counts!r}")
     return entry
 
 

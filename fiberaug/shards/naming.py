@@ -11,8 +11,8 @@ __all__ = ["escape_folder", "escape_stem", "split_name"]
 _SPLIT = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 _META = re.compile(r"__[^/]*__(?:$|/)")
 _RESERVED = re.compile(r"(?:^|\.)__[^.]*__(?:\.|$)")
-# What the strict tar reader refuses; surrogates are bytes that are no UTF-8.
-_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# What the strict tar reader refuses; surrogates: bytes that are no UTF-8.
+_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")
 
 
 def split_name(name: str, *, shard: str, offset: int) -> tuple[str, str] | None:

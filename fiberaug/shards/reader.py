@@ -146,8 +146,8 @@ class ShardFile:
                 )
         if ref.samples is not None and ref.samples != len(self.index):
             raise ShardDamaged(
-                f"the index has {len(self.index)} samples, the data set says {ref.samples};"
-                " make dataset.json and the index again",
+                f"the index has {len(self.index)} samples, the data set says"
+                f" {ref.samples}; make dataset.json and the index again",
                 shard=ref.name,
                 stage="index",
             )
@@ -184,8 +184,9 @@ class ShardFile:
             content = self._view[offset:end]
             if self._verify and crc is not None and zlib.crc32(content) != crc:
                 raise SampleBroken(
-                    f"member .{extension} has CRC-32 {zlib.crc32(content):08x}, the index"
-                    f" says {crc:08x}: the shard was changed or damaged after indexing",
+                    f"member .{extension} has CRC-32 {zlib.crc32(content):08x}, the"
+                    f" index says {crc:08x}: the shard was changed or damaged after"
+                    " indexing",
                     shard=self.ref.name,
                     key=self.index.key(i),
                     offset=offset,

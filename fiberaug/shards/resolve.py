@@ -1,8 +1,9 @@
 """From what the user wrote to a list of shards."""
 
 import glob
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,15 @@ __all__ = ["SIDE_CAR", "ShardSet", "expand", "resolve"]
 
 SIDE_CAR = ".idx"
 _MOST_SHARDS = 10_000_000
+# Stages of webdataset that name, open, group or shuffle, and change no sample.
+_PLAIN = frozenset({
+    "FileCache", "SimpleShardList", "StreamingOpen", "check_empty", "detshuffle",
+    "group_by_keys", "identity", "shuffle", "single_node_only", "split_by_node",
+    "split_by_worker", "tar_file_expander", "tarfile_samples", "tarfile_to_samples",
+    "url_opener",
+})  # fmt: skip
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//|(?=\S))")
+_FILE_URL = re.compile(r"file:(//(localhost(?=/))?)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +58,20 @@ class ShardSet:
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
     parts = re.split(r"(\d+)", text)
-    return [(0, int(p), p) if p.isdigit() else (1, 0, p) for p in parts]
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts]
 
 
 def _check_scheme(text: str) -> None:
     if text.startswith("pipe:"):
         raise SecurityRefused(
-            f"{text.split(maxsplit=1)[0]!r} would run a shell command; name the file or its folder"
+            f"{text.split(maxsplit=1)[0]!r} would run a shell command; name the file or"
+            " its folder"
         )
     match = _SCHEME.match(text)
-    if match and match[1].lower() != "file" and len(match[1]) > 1:
+    if match and match[1].lower() != "file" and not os.path.lexists(text):
         raise UsageError(
-            f"{match[1]}: is not a protocol that this release reads; copy the shards to a"
-            " local folder"
+            f"{match[1]}: is not a protocol that this release reads; copy the shards to"
+            " a local folder"
         )
 
 
@@ -69,19 +79,19 @@ def expand(shards: object) -> list[Path]:
     """Return the paths that the user's description of shards names, in order.
 
     Args:
-        shards: A path with braces (``train-{000..015}.tar``) or a glob, a folder, a list
-            of such, or a ``webdataset.WebDataset`` / ``DataPipeline`` that only names
-            and opens shards.
+        shards: A path with braces (``train-{000..015}.tar``) or a glob, a folder, a
+            list of such, or a ``webdataset.WebDataset`` / ``DataPipeline`` that only
+            names and opens shards.
 
     Raises:
         UsageError: Nothing is named, the braces do not close, or it is no description.
         SecurityRefused: It is a ``pipe:`` URL.
     """
     if isinstance(shards, str | Path):
-        paths = _expand_text(str(shards))
+        paths = _expand_text(str(shards)) if str(shards).strip() else []
     elif hasattr(shards, "pipeline"):
         paths = _expand_pipeline(shards)
-    elif isinstance(shards, Iterable):
+    elif isinstance(shards, Iterable) and not isinstance(shards, bytes | Mapping):
         paths = [path for part in shards for path in expand(part)]
     else:
         raise UsageError(
@@ -94,8 +104,8 @@ def expand(shards: object) -> list[Path]:
 
 def _expand_text(text: str) -> list[Path]:
     _check_scheme(text)
-    text = text.removeprefix("file://")
-    if Path(text).is_dir():
+    text = _FILE_URL.sub("", text)
+    if os.path.isdir(text):  # noqa: PTH112  # Path.is_dir raises where a name is too long
         found = sorted((str(p) for p in Path(text).glob("*.tar")), key=_natural)
         if not found:
             raise UsageError(
@@ -103,7 +113,7 @@ def _expand_text(text: str) -> list[Path]:
                 " of a folder of images"
             )
         return [Path(p) for p in found]
-    if Path(text).exists():
+    if os.path.exists(text):  # noqa: PTH110  # as above
         return [Path(text)]
     try:
         names = list(islice(braceexpand.braceexpand(text), _MOST_SHARDS))
@@ -112,7 +122,8 @@ def _expand_text(text: str) -> list[Path]:
     paths: list[Path] = []
     for name in names:
         if glob.has_magic(name):
-            paths += [Path(p) for p in sorted(glob.glob(name), key=_natural)]
+            found = glob.glob(name)  # noqa: PTH207  # Path.glob takes no absolute pattern
+            paths += [Path(p) for p in sorted(found, key=_natural)]
         else:
             paths.append(Path(name))
     return paths
@@ -123,15 +134,15 @@ def _expand_pipeline(pipeline: object) -> list[Path]:
     urls = next((s.urls for s in stages if hasattr(s, "urls")), None)
     if urls is None:
         raise UsageError("the webdataset object has no list of shards")
-    foreign = [
-        name
+    foreign = [name for stage in stages if (name := _stage_name(stage)) not in _PLAIN]
+    foreign += [
+        option
         for stage in stages
-        if not hasattr(stage, "urls")
-        and (name := _stage_name(stage))
-        not in {"split_by_node", "split_by_worker", "single_node_only", "tarfile_to_samples",
-                "tarfile_samples", "url_opener", "tar_file_expander", "group_by_keys", "shuffle",
-                "detshuffle", "check_empty", "identity", "StreamingOpen", "FileCache"}
-    ]  # fmt: skip
+        for option in ("select_files", "rename_files")
+        if getattr(stage, "kw", {}).get(option) is not None
+    ]
+    if getattr(pipeline, "nsamples", -1) > 0:
+        foreign.append("with_epoch")
     if foreign:
         raise UsageError(
             f"the webdataset object has stages that would be lost: {foreign}; give the"
@@ -144,7 +155,7 @@ def _stage_name(stage: object) -> str:
     inner = getattr(stage, "f", None) or getattr(stage, "func", None)
     while inner is not None:
         stage, inner = inner, getattr(inner, "f", None) or getattr(inner, "func", None)
-    return getattr(stage, "__name__", type(stage).__name__)
+    return getattr(stage, "__name__", type(stage).__name__).lstrip("_")
 
 
 def resolve(shards: object, *, index_dir: str | Path | None = None) -> ShardSet:
@@ -160,42 +171,38 @@ def resolve(shards: object, *, index_dir: str | Path | None = None) -> ShardSet:
         ShardDamaged: ``dataset.json`` or a side-car is broken, or does not fit.
         DataRefused: Two shards have one file name: samples are named by it.
     """
-    if isinstance(shards, str | Path) and (Path(shards) / FILE).is_file():
-        return _from_manifest(Path(shards))
+    if isinstance(shards, str | Path):
+        described = Path(_FILE_URL.sub("", str(shards))) / FILE
+        if str(shards) and os.path.isfile(described):  # noqa: PTH113  # as below
+            return _from_manifest(described.parent)
     paths = expand(shards)
     names: dict[str, Path] = {}
     for path in paths:
         if path.name in names:
             raise DataRefused(
-                f"{names[path.name]} and {path} have one file name, and samples are named"
-                " by it; rename one, or make two data sets"
+                f"{names[path.name]} and {path} have one file name, and samples are"
+                " named by it; rename one, or make two data sets"
             )
         names[path.name] = path
-    refs, rows = [], []
-    for path in paths:
-        ref, row = _look(
-            path, Path(index_dir) if index_dir is not None else path.parent
-        )
-        refs.append(ref)
-        rows.append(row)
-    if any(
-        ref.samples is None for ref in refs
-    ):  # all or none: a plan needs every count
+    folder = None if index_dir is None else Path(index_dir)
+    looked = [_look(path, folder or path.parent) for path in paths]
+    refs = [ref for ref, _ in looked]
+    rows = [row for _, row in looked]
+    if any(ref.samples is None for ref in refs):
+        # All or none: a plan needs every count.
         refs = [ShardRef(path=ref.path) for ref in refs]
         rows = [row[:2] for row in rows]
-    folders = {path.parent for path in paths}
-    folder = folders.pop() if len(folders) == 1 else None
-    manifest = Manifest.read(folder) if folder and (folder / FILE).is_file() else None
+    home = paths[0].parent if len({path.parent for path in paths}) == 1 else None
+    manifest = Manifest.read(home) if home and (home / FILE).is_file() else None
     return ShardSet(refs=tuple(refs), manifest=manifest, fingerprint=fingerprint(rows))
 
 
 def _look(path: Path, index_dir: Path) -> tuple[ShardRef, tuple[object, ...]]:
     try:
         size = path.stat().st_size
-    except OSError as error:
-        raise StoreError(
-            f"cannot read {path}: {error.strerror or error}", shard=path.name
-        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"cannot read {path}: {reason}", shard=path.name) from error
     if path.suffix in {".gz", ".tgz", ".xz", ".zst"}:
         raise UsageError(
             f"{path} is a compressed tar, which has no positions to seek to; unpack it"
@@ -207,8 +214,8 @@ def _look(path: Path, index_dir: Path) -> tuple[ShardRef, tuple[object, ...]]:
     index = ShardIndex.open(side_car, shard=path.name)
     if index.shard_bytes != size:
         raise ShardDamaged(
-            f"the shard has {size} bytes, its index says {index.shard_bytes}; restore the"
-            " shard, or index it again",
+            f"the shard has {size} bytes, its index says {index.shard_bytes}; restore"
+            " the shard, or index it again",
             shard=path.name,
             stage="read",
         )

@@ -3,20 +3,28 @@
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fiberaug.errors import StoreError, UsageError
+from fiberaug.errors import (
+    FiberAugError,
+    LimitExceeded,
+    SecurityRefused,
+    StoreError,
+    UsageError,
+)
 from fiberaug.shards.index import ShardIndex
 from fiberaug.shards.manifest import ShardEntry, write_atomically
 from fiberaug.shards.naming import split_name
 from fiberaug.shards.reader import Describe, build_index, map_file
-from fiberaug.shards.tar import check_name
+from fiberaug.shards.tar import Limits, check_name
 
 __all__ = ["ShardFileWriter", "check_key", "member_bytes"]
 
 _BLOCK = 512
+_MOST_BYTES = Limits().member_bytes
 
 
 def member_bytes(size: int) -> int:
@@ -32,12 +40,19 @@ def check_key(key: str, extensions: Mapping[str, Any]) -> None:
     """
     for extension in extensions:
         name = f"{key}.{extension}"
-        check_name(name)
-        if split_name(name, shard="the new shard", offset=0) != (key, extension):
+        try:
+            check_name(name)
+            parts = split_name(name, shard="the new shard", offset=0)
+        except SecurityRefused as error:
             raise UsageError(
-                f"key {key!r} with extension {extension!r} would be read back as another"
-                " sample: a key is not empty, has no dot in its last part, and extensions"
-                " are in lower case"
+                f"key {key!r} with extension {extension!r} cannot be stored:"
+                f" {error.message}"
+            ) from None
+        if parts != (key, extension):
+            raise UsageError(
+                f"key {key!r} with extension {extension!r} would be read back as"
+                f" {parts}: a key is not empty, has no dot in its last part, and"
+                " extensions are in lower case"
             )
 
 
@@ -72,9 +87,18 @@ class ShardFileWriter:
 
         Raises:
             UsageError: The key cannot be read back.
+            LimitExceeded: A member is larger than readers take.
             StoreError: The disk is full or gone.
         """
         check_key(key, members)
+        for extension, data in members.items():
+            if len(data) > _MOST_BYTES:
+                raise LimitExceeded(
+                    f"member .{extension} has {len(data)} bytes, the limit is"
+                    f" {_MOST_BYTES}",
+                    key=key,
+                    stage="write",
+                )
         try:
             self._tar.write({"__key__": key, **members})
         except OSError as error:
@@ -97,22 +121,27 @@ class ShardFileWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-        except OSError as error:
+            data = map_file(self._temporary, shard=self.path.name)
+            index = build_index(data, shard=self.path.name, describe=describe)
+            digest = sha256(data).hexdigest()
+            content = index.to_bytes()
+            # The index first: whoever sees the shard sees its index, too.
+            write_atomically(self.path.with_name(self.path.name + ".idx"), content)
+            self._temporary.replace(self.path)
+        except BaseException as error:
             self.discard()
-            raise StoreError(
-                f"cannot write {self.path}: {error.strerror}", stage="write"
-            ) from error
-        data = map_file(self._temporary, shard=self.path.name)
-        index = build_index(data, shard=self.path.name, describe=describe)
-        digest = sha256(data).hexdigest()
-        content = index.to_bytes()
-        self._temporary.replace(self.path)
-        write_atomically(self.path.with_name(self.path.name + ".idx"), content)
+            if isinstance(error, OSError) and not isinstance(error, FiberAugError):
+                raise StoreError(
+                    f"cannot write {self.path}: {error.strerror}", stage="write"
+                ) from error
+            raise
         return entry_of(self.path.name, index, digest, content)
 
     def discard(self) -> None:
         """Remove what was written so far."""
-        self._file.close()
+        for file in (self._tar, self._file):
+            with suppress(OSError, ValueError):  # closing writes; the disk may be full
+                file.close()
         self._temporary.unlink(missing_ok=True)
 
 

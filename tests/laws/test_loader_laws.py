@@ -90,6 +90,8 @@ def test_every_epoch_reaches_the_workers(shards, epochs, make, options):
     assert [passed(loader), passed(loader)] == epochs[6:8]
     told.set_epoch(1)
     assert passed(loader) == epochs[1]
+    if make is ours:
+        loader.close()
 
 
 def states(shards):

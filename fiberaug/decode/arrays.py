@@ -1,0 +1,81 @@
+"""NumPy members, ``.npy`` and ``.npz``: no pickle, no surprise in size."""
+
+import io
+import math
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from fiberaug.errors import LimitExceeded, SampleBroken
+
+__all__ = ["decode_npy", "decode_npz"]
+
+_MOST_BYTES = 256 * 2**20  # of all arrays of an .npz, unpacked
+
+
+def decode_npy(data: bytes | memoryview) -> NDArray[Any]:
+    """Return the array of an ``.npy`` member.
+
+    Raises:
+        SampleBroken: It is no array, holds objects, or is cut.
+    """
+    file = io.BytesIO(data)
+    try:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else _header_2_0
+        shape, fortran, dtype = read(file)
+        count = _count(shape, dtype, len(data) - file.tell())
+        flat = np.frombuffer(data, dtype, count, file.tell())
+        return flat.reshape(shape, order="F" if fortran else "C").copy()
+    except (ValueError, TypeError, SyntaxError, OSError) as error:
+        raise SampleBroken(f"the array is refused: {error}", stage="decode") from error
+
+
+def _count(shape: tuple[int, ...], dtype: np.dtype[Any], have: int) -> int:
+    """Return the number of items, before memory is taken for them."""
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which would need pickle")
+    need = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or need > have:
+        raise ValueError(f"{shape} of {dtype} needs {need} bytes, it has {have}")
+    return math.prod(shape)
+
+
+def _header_2_0(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    return npy.read_array_header_2_0(file)
+
+
+def decode_npz(data: bytes | memoryview) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an ``.npz`` member by name.
+
+    Raises:
+        SampleBroken: It is no archive of arrays.
+        LimitExceeded: Unpacked, the arrays are larger than 256 MiB.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > _MOST_BYTES:
+                raise LimitExceeded(
+                    f"the arrays have {size} bytes, the limit is {_MOST_BYTES}",
+                    stage="decode",
+                )
+            return {
+                entry.filename.removesuffix(".npy"): decode_npy(archive.read(entry))
+                for entry in archive.infolist()
+            }
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,  # a compression that Python does not have
+        OSError,
+        RuntimeError,  # encrypted
+    ) as error:
+        raise SampleBroken(
+            f"the arrays are refused: {error}", stage="decode"
+        ) from error
