@@ -77,16 +77,8 @@ class FiberAugError(Exception):
         return f"{self.message} [{', '.join(place)}]" if place else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle with all attributes, so that a worker's error arrives whole."""
-        return _rebuild, (type(self), self.message, self._place())
-
-    def _place(self) -> dict[str, str | int | None]:
-        return {
-            "shard": self.shard,
-            "key": self.key,
-            "offset": self.offset,
-            "stage": self.stage,
-        }
+        """Pickle with all attributes and notes: a worker's error arrives whole."""
+        return type(self), (self.message,), self.__dict__
 
     def located(
         self,
@@ -102,15 +94,6 @@ class FiberAugError(Exception):
         self.offset = self.offset if self.offset is not None else offset
         self.stage = self.stage if self.stage is not None else stage
         return self
-
-
-def _rebuild(
-    kind: type[FiberAugError], message: str, place: dict[str, object]
-) -> FiberAugError:
-    error = kind(message)
-    for name, value in place.items():
-        setattr(error, name, value)
-    return error
 
 
 class UsageError(FiberAugError, ValueError):

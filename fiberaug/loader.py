@@ -2,6 +2,7 @@
 
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -133,7 +134,8 @@ class DataLoader:
             pin_memory=pin_memory, pads=not drop_last,
         )  # fmt: skip
         self._workers: Workers | None = None
-        self._pass: _Pass | None = None
+        # Weak: in a reference cycle with us torch could not end its workers at once.
+        self._pass: weakref.ref[_Pass] | None = None
         self._pending: tuple[int, int] | None = (0, 0)
         self._epoch = self._position = 0
         self._logging = False
@@ -210,15 +212,17 @@ class DataLoader:
 
     def close(self) -> None:
         """End worker processes and finish the log; the loader can be used again."""
-        if self._pass is not None:
-            self._pass.stop()
-            self._pass = None
-        if self._workers is not None:
-            self._workers.close()
-            self._workers = None
+        self._stop_pass()
+        self.stop_workers()
         if self.log is not None:
             self.log.close()
             self._logging = False
+
+    def stop_workers(self) -> None:
+        """End worker processes; the next pass starts new ones."""
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
 
     def __enter__(self) -> Self:
         """Return the loader."""
@@ -235,9 +239,8 @@ class DataLoader:
 
     def begin(self, run: "_Pass") -> tuple[int, Iterator[Message]]:
         """Start a pass: fix its epoch and position, start workers. For :class:`_Pass`."""
-        if self._pass is not None:
-            self._pass.stop()
-        self._pass = run
+        self._stop_pass()
+        self._pass = weakref.ref(run)
         if self._pending is None:  # the last pass was broken off
             self._pending = self._epoch + 1 if self.dataset.train else 0, 0
         self._epoch, self._position = self._pending
@@ -254,6 +257,12 @@ class DataLoader:
             self._requests(self._epoch, self._position)
         )
 
+    def _stop_pass(self) -> None:
+        run = self._pass() if self._pass is not None else None
+        if run is not None:
+            run.stop()
+        self._pass = None
+
     def _options(self) -> dict[str, Any]:
         options = {
             "worker_init_fn": self.worker_init_fn,
@@ -268,11 +277,10 @@ class DataLoader:
     def _requests(self, epoch: int, first: int) -> Iterator[Request]:
         plan, size = self.dataset.plan, self._global_batch
         end = plan.n if plan.counts is not None else None
-        while end is None or first < end:
-            yield Request(
-                epoch, first, size, self.rank, self.world_size, self.drop_last
-            )
-            first += size
+        request = Request(
+            epoch, first, size, self.rank, self.world_size, self.drop_last
+        )
+        return _batches(request, end)
 
     def receive(self, epoch: int, messages: Iterator[Message]) -> Any:  # noqa: ANN401
         """Return the next batch of a pass. For :class:`_Pass`.
@@ -335,6 +343,12 @@ class DataLoader:
             )  # fmt: skip
 
 
+def _batches(request: Request, end: int | None) -> Iterator[Request]:
+    while end is None or request.first < end:
+        yield request
+        request = request._replace(first=request.first + request.global_batch)
+
+
 class _Pass(Iterator[Any]):
     """One pass over the data; it begins with its first batch, and fails for good."""
 
@@ -359,9 +373,14 @@ class _Pass(Iterator[Any]):
             if self._messages is None:
                 self._epoch, self._messages = loader.begin(self)
             return loader.receive(self._epoch, self._messages)
+        except StopIteration:
+            # Without a traceback, whose frames would keep the loader in a cycle.
+            self._end, self._messages, self._loader = StopIteration(), None, None
+            raise
         except Exception as error:
             self._end = error
             self._messages = None
+            loader.stop_workers()
             raise
 
     def __len__(self) -> int:

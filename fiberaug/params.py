@@ -17,15 +17,19 @@ MOST_NUMBERS = 64
 """Larger arrays are logged as dtype, shape, min and max: the seed brings them back."""
 
 _PLAIN = frozenset({int, str, bool, type(None)})
-_LIGHT = _PLAIN | {float, tuple}
+_LIGHT = _PLAIN | {float}
 
 
 def pack(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of drawn parameters that is small and does not change any more."""
     packed = dict(params)
     for name, value in params.items():
-        if type(value) not in _LIGHT:
-            small = type(value) is np.ndarray and value.size <= MOST_NUMBERS
+        kind = type(value)
+        if kind in _LIGHT or (kind is tuple and _LIGHT.issuperset(map(type, value))):
+            if kind is tuple and len(value) > MOST_NUMBERS:
+                packed[name] = encode(value)
+        else:
+            small = kind is np.ndarray and value.size <= MOST_NUMBERS
             packed[name] = value.copy() if small else encode(value)
     return packed
 

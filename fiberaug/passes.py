@@ -23,20 +23,28 @@ if TYPE_CHECKING:
 
 __all__ = ["PassControl", "PlainPass", "finished"]
 
-_EPOCH_BITS = 24
-_MOST_EPOCHS = 2**_EPOCH_BITS - 2
+_EPOCH_BITS, _PASS_BITS, _SESSION_BITS = 24, 16, 23  # of the 63 that torch has
+_EPOCHS = 2**_EPOCH_BITS - 1
+_MOST_EPOCHS = _EPOCHS - 1
+_MOST_PASSES = 2**_PASS_BITS - 1
 
 
 class PassControl:
     """The word that passes share.
+
+    It names the latest pass that began, as the session (torch's base seed: one for each
+    set of worker processes) and the number of the pass in that session, and its epoch.
+    A worker that begins a pass finds its own epoch as a difference of pass numbers, in
+    whatever order the workers of this and of a pass that was broken off come.
 
     Args:
         fixed: Every pass is epoch 0.
     """
 
     def __init__(self, *, fixed: bool) -> None:
-        # [pass << 24 | epoch + 1, position to resume at, pass that resumed]
-        self._words = torch.zeros(3, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        # [session << 40 | pass << 24 | epoch + 1, position to resume at, who resumed]
+        words = torch.zeros(3, dtype=torch.int64)
+        self._words = words.share_memory_()  # type: ignore[no-untyped-call]
         self._fixed = fixed
         self._begun = 0
 
@@ -44,8 +52,7 @@ class PassControl:
         """Make ``epoch`` the next pass's; keeps a pending resume of the same epoch."""
         if not 0 <= epoch <= _MOST_EPOCHS:
             raise UsageError(f"epoch must be in [0, {_MOST_EPOCHS}], got {epoch}")
-        pending = int(self._words[0])
-        if pending != epoch or int(self._words[2]):
+        if int(self._words[0]) != epoch or int(self._words[2]):
             self._words[1] = self._words[2] = 0
         self._words[0] = epoch
 
@@ -58,18 +65,23 @@ class PassControl:
         """Return (epoch, first position) of the pass that begins in this process."""
         self._begun += 1
         worker = get_worker_info()
-        name = f"{worker.seed - worker.id if worker else 'main'}/{self._begun}"
+        name = str(worker.seed - worker.id) if worker else "main"
         digest = blake2b(name.encode(), digest_size=8).digest()
-        number = int.from_bytes(digest, "little") >> (_EPOCH_BITS + 2) | 1
+        session = int.from_bytes(digest, "little") >> (65 - _SESSION_BITS) | 1
+        number = self._begun & _MOST_PASSES
         word = int(self._words[0])
-        if word >> _EPOCH_BITS == number:
-            epoch = (word & _MOST_EPOCHS + 1) - 1
-        else:
-            epoch = word & _MOST_EPOCHS + 1
-            self._words[0] = number << _EPOCH_BITS | epoch + 1
+        mine = session << _PASS_BITS | number
+        epoch = word & _EPOCHS
+        if word >> _PASS_BITS + _EPOCH_BITS == session:
+            ahead = number - (word >> _EPOCH_BITS & _MOST_PASSES)
+            half = 2 ** (_PASS_BITS - 1)  # the number of the pass wraps around
+            ahead = (ahead + half & _MOST_PASSES) - half
+            epoch = (word & _EPOCHS) - 1 + ahead
+        if epoch >= word & _EPOCHS:  # this process is the first of its pass
+            self._words[0] = mine << _EPOCH_BITS | epoch + 1
         start = 0
-        if int(self._words[1]) and int(self._words[2]) in {0, number}:
-            self._words[2] = number
+        if int(self._words[1]) and int(self._words[2]) in {0, mine}:
+            self._words[2] = mine
             start = int(self._words[1])
         return 0 if self._fixed else epoch, start
 

@@ -58,6 +58,12 @@ class Recipe:
             raise UsageError(
                 f"normalize is a mapping, got {type(self.normalize).__name__}"
             )
+        try:
+            json.dumps([self.cpu, self.normalize], allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"a recipe holds numbers, text, lists and mappings: {error}"
+            ) from error
         unknown = sorted(set(self.normalize or ()) - known, key=str)
         if unknown:
             raise UsageError(f"normalize takes {sorted(known)}, got {unknown}")

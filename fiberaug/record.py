@@ -8,7 +8,7 @@ it depends on the batch, the worker or the rank. What was not applied is not log
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 
 from fiberaug.errors import UsageError
 from fiberaug.params import encode
@@ -266,8 +266,14 @@ class Records:
         """Return the number of rows."""
         return len(self._packed)
 
-    def __getitem__(self, row: int) -> Record:
-        """Return the record of a row."""
+    @overload
+    def __getitem__(self, row: int) -> Record: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Record]: ...
+    def __getitem__(self, row: int | slice) -> Record | list[Record]:
+        """Return the record of a row, or a list of them."""
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
         return self._context.unpack(PackedRecord(*self._packed[row]))
 
     def __iter__(self) -> Iterator[Record]:

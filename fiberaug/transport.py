@@ -263,13 +263,8 @@ class Workers:
         if self._loader is None:
             return (self._builder[request] for request in requests)
         self._waiting = []
-        self._feed.requests = self._noted(requests)
+        self._feed.requests = _noted(requests, self._waiting)
         return self._receive(iter(self._loader))
-
-    def _noted(self, requests: Iterator[Request]) -> Iterator[Request]:
-        for request in requests:
-            self._waiting.append(request)
-            yield request
 
     def _receive(self, messages: Iterator[Message]) -> Iterator[Message]:
         while True:
@@ -301,6 +296,12 @@ class Workers:
             iterator._shutdown_workers()  # noqa: SLF001  # torch has no public way
         self._loader = None
         self._feed.requests = iter(())
+
+
+def _noted(requests: Iterator[Request], waiting: list[Request]) -> Iterator[Request]:
+    for request in requests:
+        waiting.append(request)
+        yield request
 
 
 def _identity(message: Message) -> Message:

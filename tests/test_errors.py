@@ -31,7 +31,6 @@ def test_an_error_survives_pickling_with_its_place(kind):
         assert again.message == "too dark"
 
 
-@pytest.mark.xfail(reason="FiberAugError.__reduce__ leaves __notes__ behind")
 @pytest.mark.parametrize("kind", TREE)
 def test_an_error_survives_pickling_with_its_notes(kind):
     """The traceback of a worker travels as a note."""

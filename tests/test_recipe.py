@@ -225,3 +225,9 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
         Recipe.from_file(tmp_path)
     with pytest.raises(UsageError, match=r"photo\.jpg is no UTF-8 text"):
         Recipe.from_file(binary)
+
+
+def test_a_value_that_json_does_not_have_is_refused():
+    """YAML has dates; an operation has not."""
+    with pytest.raises(UsageError, match="numbers, text, lists"):
+        Recipe.parse("version: 1\ncpu: [{Flip: {p: 2024-01-02}}]")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiberaug.errors import UsageError
+from fiberaug.params import pack
 from fiberaug.record import (
     AppliedTransform,
     PackedRecord,
@@ -277,3 +278,20 @@ def test_drawn_numbers_of_numpy_are_plain_in_the_record():
         "size": 3,
         "box": [0, 1, 2, 3],
     }
+
+
+def test_a_slice_of_records_is_a_list_of_them():
+    packed = [tuple(PACKED._replace(position=i)) for i in range(5)]
+
+    assert [r.position for r in Records(packed, CONTEXT)[1:4:2]] == [1, 3]
+
+
+LONG = [tuple(range(65)), (1.5, (True, None)), {None: 1}, [float("nan")], np.arange(70)]
+
+
+@pytest.mark.parametrize("value", LONG)
+def test_text_made_in_passing_is_the_text_of_the_record(value):
+    """Whatever a transform draws, both ways to JSON say the same."""
+    packed = PACKED._replace(operations=[(0, pack({"a": value}))])
+
+    assert CONTEXT.to_json(packed) == CONTEXT.unpack(packed).to_json()

@@ -43,12 +43,12 @@ def command(  # noqa: PLR0917
     )  # fmt: skip
     size = format_bytes(sum(shard.bytes for shard in manifest.shards))
     shards = len(manifest.shards)
-    print(
-        f"{manifest.samples} images in {shards} shard{'s' * (shards != 1)}, {size}: {dst}"
-    )
+    noun = "shard" if shards == 1 else "shards"
+    print(f"{manifest.samples} images in {shards} {noun}, {size}: {dst}")
     for name, count in manifest.counts.items():
         print(f"  {count:>8}  {name}")
     errors = dst / "convert_errors.jsonl"
     if errors.exists():
         count = len(errors.read_text(encoding="utf-8").splitlines())
-        print(f"{count} files were refused; the reasons are in {errors}")
+        refused = "1 file was" if count == 1 else f"{count} files were"
+        print(f"{refused} refused; the reasons are in {errors}")

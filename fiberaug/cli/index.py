@@ -17,7 +17,7 @@ def command(
         bool, typer.Option("--decode", help="Decode every image.")
     ] = False,
 ) -> None:
-    """Write the index of each shard, so that it can be shuffled, counted and resumed."""
+    """Write the index of each shard: to be shuffled, counted and resumed."""
     from fiberaug.jobs.indexing import index_shards
     from fiberaug.sizes import format_bytes
 

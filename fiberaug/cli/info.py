@@ -28,9 +28,8 @@ def command(
     count = (
         "samples not counted (no index)" if samples is None else f"{samples} samples"
     )
-    print(
-        f"{count} in {figures.pop('shards')} shards, {format_bytes(figures.pop('bytes'))}"
-    )
+    size = format_bytes(figures.pop("bytes"))
+    print(f"{count} in {figures.pop('shards')} shards, {size}")
     print(figures.pop("fields"))
     for name, value in figures.items():
         if name == "classes":

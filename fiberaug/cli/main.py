@@ -1,8 +1,10 @@
 """The ``fiberaug`` command."""
 
+import functools
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -10,7 +12,7 @@ import typer
 from fiberaug.cli import convert, demo, index, info, replay, verify
 from fiberaug.errors import DataRefused, FiberAugError, StoreError, UsageError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "exit_code", "main"]
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -22,11 +24,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-for module in (convert, index, verify, info, replay, demo):
-    app.command(name=module.__name__.rpartition(".")[2])(module.command)
+_settings = {"debug": False}
 
 
-def _version(*, wanted: bool) -> None:
+def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
@@ -38,17 +39,20 @@ def _version(*, wanted: bool) -> None:
 def _options(
     *,
     debug: Annotated[
-        bool, typer.Option(help="Show the traceback of an error.")
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
     ] = False,
-    version: Annotated[bool, typer.Option(help="Print the version.")] = False,
+    version: Annotated[  # noqa: ARG001  # its callback does the work
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
-    _version(wanted=version)
-    if debug:
-        os.environ["FIBERAUG_DEBUG"] = "1"
+    _settings["debug"] = debug or bool(os.environ.get("FIBERAUG_DEBUG"))
 
 
 def exit_code(error: Exception) -> int:
-    """Return 2 for a mistake of the user, 3 for refused data, 4 for input and output."""
+    """Return 2 for a user's mistake, 3 for refused data, 4 for input and output."""
     if isinstance(error, UsageError):
         return 2
     if isinstance(error, StoreError | OSError):
@@ -56,18 +60,35 @@ def exit_code(error: Exception) -> int:
     return 3 if isinstance(error, DataRefused) else 1
 
 
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that turns an error into one line and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: object, **options: object) -> None:
+        try:
+            command(*args, **options)
+        except KeyboardInterrupt:
+            print("interrupted; the same command begins again", file=sys.stderr)
+            raise typer.Exit(5) from None
+        except BrokenPipeError:  # whoever reads has seen enough: typer ends quietly
+            raise
+        except (FiberAugError, OSError) as error:
+            if _settings["debug"]:
+                traceback.print_exc()
+            print(f"fiberaug: {error}", file=sys.stderr)
+            raise typer.Exit(exit_code(error)) from None
+
+    return run
+
+
+for module in (convert, index, verify, info, replay, demo):
+    verb = module.__name__.rpartition(".")[2]
+    app.command(name=verb)(_guarded(module.command))
+
+
 def main() -> None:
-    """Run the command line; an error is one line and an exit code."""
-    try:
-        app(standalone_mode=True)
-    except KeyboardInterrupt:
-        print("interrupted; the same command begins again", file=sys.stderr)
-        sys.exit(5)
-    except (FiberAugError, OSError) as error:
-        if os.environ.get("FIBERAUG_DEBUG"):
-            traceback.print_exc()
-        print(f"fiberaug: {error}", file=sys.stderr)
-        sys.exit(exit_code(error))
+    """Run the command line."""
+    app()
 
 
 if __name__ == "__main__":

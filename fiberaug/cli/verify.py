@@ -21,7 +21,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Read every byte of every shard and report what is wrong; exit code 3 if anything."""
+    """Read every byte and report what is wrong; exit code 3 if anything is."""
     from fiberaug.jobs.verifying import verify
     from fiberaug.sizes import format_bytes
 
@@ -32,9 +32,11 @@ def command(
         print(json.dumps({**result._asdict(), "problems": problems}, indent=1))
     else:
         for problem in result.problems[:_SHOWN]:
-            key = f" {problem.key}" if problem.key else ""
-            offset = "" if problem.offset is None else f" at byte {problem.offset}"
-            print(f"{problem.shard}{key}{offset}: {problem.reason}")
+            place = [problem.shard, problem.key or ""]
+            if problem.offset is not None:
+                place.append(f"at byte {problem.offset}")
+            where = " ".join(filter(None, place))
+            print(f"{where}: {problem.reason}" if where else problem.reason)
         if len(result.problems) > _SHOWN:
             print(f"... and {len(result.problems) - _SHOWN} more; --json lists all")
         decoded = f", {result.decoded} decoded" if decode else ""

@@ -46,10 +46,10 @@ class Chart:
 
     def to_svg(self) -> str:
         """Return the chart as an ``svg`` element."""
+        title = escape(self.title)
         parts = [
-            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
-            f' aria-label="{escape(self.title)}">',
-            f'<text class="name" x="{_LEFT}" y="16">{escape(self.title)}</text>',
+            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{title}">',
+            f'<text class="name" x="{_LEFT}" y="16">{title}</text>',
         ]
         for value, text in self.ticks:
             y = self._y(value)
@@ -71,18 +71,15 @@ class Chart:
         return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * share
 
     def _axis(self) -> list[str]:
-        bottom = _HEIGHT - _BOTTOM
-        parts = [
-            f'<text x="{self._x(step):.1f}" y="{bottom + 18}" text-anchor="{anchor}">'
-            f"{step}</text>"
-            for step, anchor in (
-                (0, "middle"),
-                (self.steps // 2, "middle"),
-                (self.steps, "end"),
-            )
-        ]
+        y = _HEIGHT - _BOTTOM + 18
         middle = (_LEFT + _WIDTH - _RIGHT) / 2
-        text = f'<text x="{middle}" y="{bottom + 36}" text-anchor="middle">step</text>'
+        places = ((0, "middle"), (self.steps // 2, "middle"), (self.steps, "end"))
+        parts = [
+            f'<text x="{self._x(step):.1f}" y="{y}" text-anchor="{anchor}">{step}'
+            "</text>"
+            for step, anchor in places
+        ]
+        text = f'<text x="{middle}" y="{y + 18}" text-anchor="middle">step</text>'
         return [*parts, text]
 
     def _line(self, style: str, points: Sequence[tuple[float, float]]) -> str:
@@ -95,8 +92,8 @@ class Chart:
 
     def _mark(self) -> list[str]:
         x, text = self._x(self.mark[0]), escape(self.mark[1])
+        top, bottom = _TOP - 4, _HEIGHT - _BOTTOM
         return [
-            f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}"'
-            f' y2="{_HEIGHT - _BOTTOM}"/>',
+            f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>',
             f'<text class="mark" x="{x + 6:.1f}" y="{_TOP + 8}">{text}</text>',
         ]

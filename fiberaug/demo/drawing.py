@@ -6,12 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 __all__ = ["CABINET_INK", "ENDFACE_INK", "Ink", "annotate", "rgb"]
-
-_FONT_PX = 15
-_TAG_PX = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,18 +22,14 @@ class Ink:
     """Name, colour and opacity of the mask ids that are drawn; with opacity 0 only the
     outline is drawn."""
 
-    tags: bool = False
-    """Whether a box carries the name of its class."""
-
 
 ENDFACE_INK = Ink(
     boxes={"scratch": "#ffd43b", "dirt": "#ff922b", "chip": "#ff5da2"},
     masks={
         1: ("cladding", "#4dabf7", 0.0),
         2: ("core", "#51e08a", 0.0),
-        3: ("defect", "#ff3b3b", 0.5),
+        3: ("defect", "#ff3b3b", 0.4),
     },
-    tags=True,
 )
 """For end faces."""
 
@@ -44,10 +37,10 @@ CABINET_INK = Ink(
     boxes={
         "splice_tray": "#ffd43b",
         "connector": "#51e08a",
-        "splitter": "#ff5da2",
+        "splitter": "#ff922b",
         "label": "#4dabf7",
     },
-    masks={1: ("cable", "#d01cff", 0.45)},
+    masks={1: ("cable", "#e01cff", 0.45)},
 )
 """For cabinets."""
 
@@ -87,7 +80,7 @@ def annotate(
     for box, name in zip(
         np.zeros((0, 4)) if boxes is None else boxes * scale, names, strict=True
     ):
-        _outline(pen, box, name, ink, size)
+        _outline(pen, box, ink.boxes[name])
     return np.asarray(picture, np.uint8)
 
 
@@ -107,23 +100,8 @@ def _overlay(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], ink: Ink) -> No
         cv2.drawContours(canvas, lines, -1, rgb(colour), 1, cv2.LINE_AA)
 
 
-def _outline(
-    pen: ImageDraw.ImageDraw,
-    box: NDArray[np.floating],
-    name: str,
-    ink: Ink,
-    size: tuple[int, int],
-) -> None:
+def _outline(pen: ImageDraw.ImageDraw, box: NDArray[np.floating], colour: str) -> None:
     x0, y0, x1, y1 = (round(float(value)) for value in box)
     x1, y1 = max(x0 + 1, x1 - 1), max(y0 + 1, y1 - 1)
-    colour = ink.boxes[name]
     pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline="#00000090", width=1)
-    pen.rectangle((x0, y0, x1, y1), outline=colour, width=2)
-    if not ink.tags:
-        return
-    font = ImageFont.load_default(size=_FONT_PX)
-    width = round(pen.textlength(name, font=font)) + 10
-    left = max(0, min(x0, size[0] - width))
-    top = y0 - _TAG_PX if y0 >= _TAG_PX else min(y1 + 1, size[1] - _TAG_PX)
-    pen.rectangle((left, top, left + width, top + _TAG_PX - 1), fill=colour)
-    pen.text((left + 5, top + 1), name, fill="#14181d", font=font)
+    pen.rectangle((x0, y0, x1, y1), outline=colour, width=3)

@@ -1,11 +1,10 @@
-"""Originals beside what was made of them, with their labels and what the record says."""
+"""Originals beside what was made of them, with labels and what the record says."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import albumentations as A  # noqa: N812  # the name that everybody uses
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,11 @@ from fiberaug.dataset import StreamingDataset
 from fiberaug.demo.drawing import CABINET_INK, ENDFACE_INK, Ink, annotate
 from fiberaug.demo.endface import CLASSES
 from fiberaug.demo.material import Cabinets, digest_of
+from fiberaug.demo.pipelines import (
+    CABINET_PX,
+    cabinet_pipeline,
+    endface_pipeline,
+)
 from fiberaug.demo.wording import operation_text
 from fiberaug.loader import DataLoader
 from fiberaug.record import Record
@@ -22,7 +26,6 @@ from fiberaug.record import Record
 __all__ = ["Picture", "Row", "save", "show_cabinets", "show_endfaces"]
 
 _ENDFACE_PX = 384
-_CABINET_PX = 1008
 _SHOWN_CABINETS = 3
 _VERSIONS = 2
 _SEED = 11
@@ -64,33 +67,6 @@ def save(folder: Path, name: str, pixels: NDArray[np.uint8], caption: str) -> Pi
     )
 
 
-def endface_pipeline() -> A.Compose:
-    """Return the operations of the training, at full size and without Normalize."""
-    return A.Compose(
-        [
-            A.Affine(rotate=(-180, 180), border_mode=cv2.BORDER_REFLECT_101, p=1.0),
-            A.RandomResizedCrop((192, 192), scale=(0.6, 0.95), ratio=(0.9, 1.1)),
-            A.HorizontalFlip(p=0.5),
-            A.RandomBrightnessContrast(p=0.7),
-            A.OneOf([A.GaussianBlur(), A.GaussNoise(std_range=(0.02, 0.08))], p=0.5),
-        ]
-    )
-
-
-def cabinet_pipeline(size: tuple[int, int]) -> A.Compose:
-    """Return a large window of a cabinet at about a quarter of its size, and more."""
-    height, width = round(0.7 * size[0]), round(0.7 * size[1])
-    return A.Compose(
-        [
-            A.RandomCrop(height, width),
-            A.LongestMaxSize(min(_CABINET_PX, width)),
-            A.HorizontalFlip(p=0.5),
-            A.Affine(rotate=(-12, 12), scale=(0.9, 1.1), fill=32, p=0.8),
-            A.ColorJitter(hue=(-0.06, 0.06), p=0.9),
-        ]
-    )
-
-
 def _names(dataset: StreamingDataset, sample: Any) -> list[str]:  # noqa: ANN401
     return [dataset.classes[i] for i in sample["bbox_labels"][0].tolist()]
 
@@ -118,7 +94,7 @@ def _operations(record: Record) -> tuple[tuple[str, str], ...]:
 def _augmented(
     dataset: StreamingDataset, keys: Sequence[str], workers: int, title: str
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Return (key, batch of one) of the samples with these keys, from several epochs."""
+    """Return (key, batch of one) of samples with these keys, from several epochs."""
     found = []
     total = _VERSIONS * dataset.num_samples
     bar = tqdm(total=total, desc=title, unit="img", disable=None)
@@ -197,7 +173,7 @@ def show_cabinets(
             agreeing += digest_of(*labels) == cabinets.digests[key]
             if len(first) == _SHOWN_CABINETS:
                 continue
-            drawn = _draw(plain, batch, CABINET_INK, min(_CABINET_PX, size[1]))
+            drawn = _draw(plain, batch, CABINET_INK, min(CABINET_PX, size[1]))
             turned = record.decode["orientation"] != 1
             caption = "original, turned upright" if turned else "original"
             first[key] = [save(folder, f"{key}.jpg", drawn, caption)]
@@ -208,18 +184,25 @@ def show_cabinets(
             )
     dataset = StreamingDataset(shards, transform=cabinet_pipeline(size), seed=_SEED)
     made = _augmented(dataset, list(first), 2, "augment cabinets")
+    rows = []
     for key, pictures in first.items():
         found = [batch for other, batch in made if other == key]
         width = int(found[0]["image"][0].shape[-1])
-        pictures += _versions(dataset, found, CABINET_INK, key, folder, width)
-    rows = [Row(title=titles[k], pictures=tuple(p)) for k, p in first.items()]
+        made_of_it = _versions(dataset, found, CABINET_INK, key, folder, width)
+        rows.append(Row(title=titles[key], pictures=(*pictures, *made_of_it)))
     return rows, agreeing
 
 
 def _as_stored(jpeg: bytes, folder: Path, key: str) -> Picture:
     data = np.frombuffer(jpeg, np.uint8)
     how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.cvtColor(cv2.imdecode(data, how), cv2.COLOR_BGR2RGB)
-    scale = min(1.0, _CABINET_PX / pixels.shape[0])
-    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    pixels = np.asarray(cv2.imdecode(data, how), np.uint8)[:, :, ::-1]
+    scale = min(1.0, CABINET_PX / pixels.shape[0])
+    small = cv2.resize(
+        np.ascontiguousarray(pixels),
+        None,
+        fx=scale,
+        fy=scale,
+        interpolation=cv2.INTER_AREA,
+    )
     return save(folder, f"{key}-stored.jpg", np.asarray(small, np.uint8), "as stored")

@@ -1,4 +1,4 @@
-"""The demo's data: end faces as a folder of JPEG files, cabinets as a phone stores them."""
+"""The demo's data: end faces as JPEG files, cabinets as a phone stores them."""
 
 import multiprocessing
 import os

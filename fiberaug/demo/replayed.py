@@ -57,9 +57,9 @@ def replay_kept(kept: Kept, run: Path, endfaces: Path, folder: Path) -> Replayed
     if record is None:
         raise ReplayMismatch(f"the log has no record of epoch, position {place}")
     image = replay(record, run)["image"]
-    source = cv2.imread(str(endfaces / f"{record.key}.jpg"))
+    source = np.asarray(cv2.imread(str(endfaces / f"{record.key}.jpg")), np.uint8)
     shown = (
-        (np.asarray(source[:, :, ::-1], np.uint8), "source", f"source: {record.key}"),
+        (source[:, :, ::-1], "source", f"source: {record.key}"),
         (_visible(kept.image, record), "batch", "in the training batch"),
         (_visible(image, record), "replay", "replayed from the record"),
     )

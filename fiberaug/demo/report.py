@@ -1,6 +1,7 @@
 """The report: one page without scripts, its pictures in files beside it."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -66,6 +67,7 @@ class Report:
     pixels: int
     """Pixels that were compared."""
 
+    files_lead: str
     examples: Mapping[str, Any]
     """JSON values by title."""
 
@@ -73,18 +75,16 @@ class Report:
 
     def to_html(self) -> str:
         """Return the page."""
+        lead = f"<h1>FiberAug demo</h1><p>{escape(self.lead)}</p>"
         body = [
-            f'<header><div class="inner"><h1>FiberAug demo</h1><p>{escape(self.lead)}</p>'
-            "</div></header><main>",
+            f'<header><div class="inner">{lead}</div></header><main>',
             _tiles(self.tiles),
             _section("What happened", "", _table(self.steps, self.total_s)),
             *map(_gallery, self.galleries),
             _section("Training", self.training, _charts(self.charts)),
             _section("Stopped and resumed", self.resume_lead, _checks(self.resume)),
             _section("Replay", self.replay_lead, self._replay()),
-            _section(
-                "In the files", "", f'<div class="card">{_raw(self.examples)}</div>'
-            ),
+            _section("In the files", self.files_lead, _raw(self.examples)),
             f"<footer>{escape(self.versions)}</footer></main>",
         ]
         return (
@@ -97,11 +97,10 @@ class Report:
 
     def _replay(self) -> str:
         pictures = "".join(_figure(picture) for picture in self.replay)
-        count = f"{self.pixels:,}".replace(",", "\u202f")
         return (
             '<div class="card replay"><div class="pictures">'
             f'{pictures}</div><div class="words"><p id="replay">identical:'
-            f" {_answer(self.identical)}, {count} pixels compared</p>"
+            f" {_answer(self.identical)}, {self.pixels:,} pixels compared</p>"
             f"<ol>{_operations(self.replay_operations)}</ol></div></div>"
         )
 
@@ -182,8 +181,14 @@ def _figure(picture: Picture) -> str:
 
 def _operations(operations: Sequence[tuple[str, str]]) -> str:
     return "".join(
-        f"<li><b>{escape(name)}</b> {escape(text)}</li>" for name, text in operations
+        f"<li><b>{_breakable(name)}</b> {escape(text)}</li>"
+        for name, text in operations
     )
+
+
+def _breakable(name: str) -> str:
+    """Return a class name that a narrow column may break before a capital letter."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "<wbr>", escape(name))
 
 
 def _charts(charts: Sequence[Chart]) -> str:
@@ -193,15 +198,16 @@ def _charts(charts: Sequence[Chart]) -> str:
 
 def _checks(checks: Sequence[tuple[str, bool]]) -> str:
     rows = "".join(
-        f'<p class="check">{escape(text)}: {_answer(held)}</p>'
-        for text, held in checks
+        f'<p class="check">{escape(text)}: {_answer(held)}</p>' for text, held in checks
     )
     return f'<div class="card words">{rows}</div>'
 
 
 def _raw(examples: Mapping[str, Any]) -> str:
-    return "".join(
+    items = "".join(
         f"<details><summary>{escape(title)}</summary><pre><code>"
-        f"{escape(json.dumps(value, indent=2, ensure_ascii=False))}</code></pre></details>"
+        f"{escape(json.dumps(value, indent=2, ensure_ascii=False))}"
+        "</code></pre></details>"
         for title, value in examples.items()
     )
+    return f'<div class="card">{items}</div>'

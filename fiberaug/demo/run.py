@@ -1,4 +1,4 @@
-"""The whole path on rendered data: shards, batches, a stop, a resume, a replay, a page."""
+"""The whole path on rendered data: shards, batches, a stop, a resume, a replay."""
 
 import json
 import shutil
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fiberaug.demo.endface import CLASSES
 from fiberaug.demo.gallery import show_cabinets, show_endfaces
 from fiberaug.demo.material import (
     pack_boxed_endfaces,
@@ -17,6 +18,7 @@ from fiberaug.demo.replayed import replay_kept
 from fiberaug.demo.report import Step
 from fiberaug.demo.stopping import FIRST_WORKERS, NEXT_WORKERS, begin, go_on
 from fiberaug.demo.telling import Findings, tell
+from fiberaug.demo.wording import size_text
 from fiberaug.errors import StoreError, UsageError
 from fiberaug.jobs.writing import convert
 from fiberaug.shards.manifest import Manifest, write_atomically
@@ -64,11 +66,11 @@ def run_demo(
     Everything but the times is the same in every run.
 
     Args:
-        folder: Where everything is written; what an earlier demo made there is replaced.
+        folder: Where everything is written; what an earlier demo made is replaced.
         images: End faces to train on, at least 20; a fifth as many are added for
             validation.
         cabinets: Cabinet photos, at least 1.
-        train_s: Seconds of training on two cores, above 0. They become a fixed number of
+        train_s: Seconds of training on two cores, above 0. They become a number of
             steps, so another machine takes another time.
         say: Called with a line for each step.
         cabinet_size: Height and width of a cabinet photo, px.
@@ -89,7 +91,7 @@ def run_demo(
     shards, run, pictures = folder / "shards", folder / "runs" / "1", folder / "report"
     pictures.mkdir(parents=True)
     clock = _Clock(say)
-    upright = f"{cabinet_size[1]} × {cabinet_size[0]} px"
+    upright = size_text(cabinet_size)
 
     with clock.step("Render end faces") as figures:
         held_out = images // 5
@@ -101,7 +103,7 @@ def run_demo(
             title="validation",
         )  # fmt: skip
         figures.append(
-            f"{images} to train on, {held_out} to validate; 192 × 192 px, 4 classes"
+            f"{images} to train on, {held_out} to validate; {len(CLASSES)} classes"
         )
     with clock.step("Convert to shards") as figures:
         for name in ("endfaces", "endfaces-val"):
@@ -136,16 +138,12 @@ def run_demo(
         second = go_on(first, shards, run)
         figures.append(f"{first.training.steps - first.training.step} steps")
         figures.append(f"{NEXT_WORKERS} worker, {second.images_per_s:.0f} images/s")
-        same = second.same_samples and second.same_pixels
-        figures.append(f"as an unbroken run: {'yes' if same else 'no'}")
+        figures.append(f"as an unbroken run: {'yes' if second.exact else 'no'}")
         figures.append(f"accuracy {second.accuracies[-1][1]}")
     with clock.step("Replay a sample") as figures:
-        kept = first.training.kept
-        if kept is None:  # training takes 8 steps at least, and keeps in the second
-            raise UsageError("the training was too short to keep a sample")
-        replayed = replay_kept(kept, run, folder / "endfaces", pictures)
+        replayed = replay_kept(first.training.kept, run, folder / "endfaces", pictures)
         answer = "yes" if replayed.identical else "no"
-        figures.append(f"identical: {answer}, {replayed.pixels} pixels")
+        figures.append(f"identical: {answer}, {replayed.pixels:,} pixels")
     report = tell(
         Findings(
             steps=clock.steps,
@@ -159,9 +157,8 @@ def run_demo(
             replayed=replayed,
         )
     )
-    path = folder / "report.html"
-    write_atomically(path, report.to_html().encode())
-    return path
+    write_atomically(folder / "report.html", report.to_html().encode())
+    return folder / "report.html"
 
 
 def _size(made: Manifest) -> str:

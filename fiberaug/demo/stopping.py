@@ -15,7 +15,15 @@ from fiberaug.demo.train import (
     unbroken,
 )
 
-__all__ = ["COMPARED", "FIRST_WORKERS", "NEXT_WORKERS", "First", "Second", "begin", "go_on"]
+__all__ = [
+    "COMPARED",
+    "FIRST_WORKERS",
+    "NEXT_WORKERS",
+    "First",
+    "Second",
+    "begin",
+    "go_on",
+]
 
 FIRST_WORKERS, NEXT_WORKERS = 2, 1
 COMPARED = 5
@@ -58,6 +66,11 @@ class Second:
     """Whether the loaded network answers the validation set as the saved one did."""
 
     images_per_s: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether the resumed run saw what an unbroken one sees."""
+        return self.same_samples and self.same_pixels
 
 
 def begin(folder: Path, run: Path, *, train_s: float) -> First:

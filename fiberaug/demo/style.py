@@ -1,5 +1,7 @@
 """The style sheet of the report, for wide screens, phones, light and dark."""
 
+# ruff: noqa: E501  # a rule a line
+
 __all__ = ["STYLE"]
 
 STYLE = """
@@ -59,6 +61,7 @@ figure img { display: block; width: 100%; height: auto; border-radius: 8px;
 figcaption { margin-top: 8px; font-size: 13px; line-height: 1.45; color: var(--soft); }
 figcaption ol { margin: 6px 0 0; padding-left: 18px; }
 figcaption b { color: var(--ink); font-weight: 600; }
+figcaption li { overflow-wrap: anywhere; }
 .charts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 18px; }
 .charts .card + .card { margin-top: 0; }
 svg { display: block; width: 100%; height: auto; font: 13px system-ui, sans-serif; }
@@ -91,7 +94,7 @@ footer { color: var(--soft); font-size: 13.5px; padding: 34px 0 60px; }
   .pictures.wide { flex-direction: column; } .pictures.wide figure { width: 100%; }
   .pictures.wide figure.tall { width: 56%; }
   .pictures.close { flex-wrap: wrap; }
-  .pictures.close figure:first-child { flex: 0 0 62% !important; }
+  .pictures.close figure:first-child { flex: 0 0 100% !important; }
   .pictures.close figure { flex: 1 1 40% !important; }
   .replay .pictures figure { flex: 1 1 0 !important; }
   tr:first-child { display: none; }

@@ -1,5 +1,7 @@
 """What the demo found, in the words and figures of its report."""
 
+# ruff: noqa: RUF001  # the sign for times, as people write it
+
 import os
 import platform
 from collections.abc import Sequence
@@ -17,6 +19,10 @@ from fiberaug.demo.train import BATCH
 
 __all__ = ["Findings", "tell"]
 
+_SAME_SAMPLES = (
+    "The next {count} batches after the resume hold exactly the samples an unbroken run"
+    " would have seen"
+)
 _PACKAGES = ("fiberaug", "torch", "albumentations", "numpy", "opencv-python-headless")
 
 
@@ -42,9 +48,9 @@ def tell(findings: Findings) -> Report:
     second, replayed = findings.second, findings.replayed
     return Report(
         lead=(
-            "Rendered fibre-optic photos were written to tar shards, streamed into a"
-            " training as augmented batches, stopped in the middle of an epoch, resumed"
-            " with another number of workers, and one sample was made again from its"
+            "Rendered fibre-optic photos were written to tar shards, augmented, and"
+            " streamed into a training that was stopped in mid-epoch and resumed with"
+            " another number of workers. One of its samples was made again from its"
             " record."
         ),
         tiles=_tiles(findings),
@@ -55,12 +61,11 @@ def tell(findings: Findings) -> Report:
         charts=_charts(findings.first, second),
         resume_lead=_resume(findings.first),
         resume=[
+            (_SAME_SAMPLES.format(count=second.compared), second.same_samples),
             (
-                f"The next {second.compared} batches after the resume hold exactly the"
-                " samples an unbroken run would have seen",
-                second.same_samples,
+                "Their augmented pixels are those of the unbroken run",
+                second.same_pixels,
             ),
-            ("Their augmented pixels are those of the unbroken run", second.same_pixels),
             (
                 "The network read back from the checkpoint scores as before the stop",
                 second.same_accuracy,
@@ -75,6 +80,10 @@ def tell(findings: Findings) -> Report:
         replay_operations=replayed.operations,
         identical=replayed.identical,
         pixels=replayed.pixels,
+        files_lead=(
+            "The state is all of the loader that a resume needs. The record is one line"
+            " of the compressed log in the run folder."
+        ),
         examples={
             "The loader's state when it was stopped": findings.first.state,
             "The record of the replayed sample": replayed.record.to_dict(),
@@ -86,7 +95,6 @@ def tell(findings: Findings) -> Report:
 def _tiles(findings: Findings) -> list[Tile]:
     first, second = findings.first, findings.second
     before, after = second.accuracies[0][1], second.accuracies[-1][1]
-    same = second.same_samples and second.same_pixels
     return [
         Tile(
             what="Accuracy",
@@ -95,7 +103,7 @@ def _tiles(findings: Findings) -> list[Tile]:
         ),
         Tile(
             what="Resume",
-            value="exact" if same else "differs",
+            value="exact" if second.exact else "differs",
             note=f"after step {first.training.step}, {FIRST_WORKERS} workers then"
             f" {NEXT_WORKERS}",
         ),
@@ -116,10 +124,10 @@ def _endfaces(findings: Findings) -> Gallery:
     return Gallery(
         heading="End faces",
         lead=(
-            "192 × 192 px, shown at twice their size. Boxes and masks go through the"  # noqa: RUF001
-            " same operations as the pixels; the list under a picture is what its record"
-            " says was applied, in order. The box of a turned box is larger than the"
-            " defect; the mask is turned pixel by pixel."
+            "192 × 192 px; a click shows twice that size. Boxes and masks go through"
+            " the same operations as the pixels. Under each picture stands what its"
+            " record says was applied, in order. A turned box becomes the upright box"
+            " around it and is larger than the defect; the mask turns pixel by pixel."
         ),
         ink=ENDFACE_INK,
         rows=findings.endfaces,
@@ -131,17 +139,18 @@ def _cabinets(findings: Findings) -> Gallery:
     photos = findings.photos
     turned = (
         f" {photos.sideways} of {len(photos.digests)} were stored as a phone stores"
-        " them: pixels lying on their side, with EXIF orientation 6, and masks and boxes"
-        " in the same frame."
+        " them: pixels lying on their side, with EXIF orientation 6, and masks and"
+        " boxes in the same frame."
         if photos.sideways
         else ""
     )
     return Gallery(
         heading="Cabinets",
         lead=(
-            "Photos at full size, shown smaller; a window of 70 % of the height and"
-            f" width is cut out and augmented.{turned} Upright masks and boxes that are"
-            f" exactly those rendered: {findings.agreeing} of {len(photos.digests)}."
+            "Photos at full size, shown reduced. A window of 70 % of the height and"
+            f" width is cut out, reduced and augmented.{turned} Decoded masks and boxes"
+            " that are exactly those rendered:"
+            f" {findings.agreeing} of {len(photos.digests)}."
         ),
         ink=CABINET_INK,
         rows=findings.cabinets,
@@ -156,7 +165,7 @@ def _training(findings: Findings) -> str:
     return (
         f"A network of {first.training.parameters:,} parameters learns to tell the four"
         f" kinds of end faces apart: {first.training.steps} steps of {BATCH} images at"
-        f" 96 × 96 px, {first.per_epoch} steps an epoch. Right in the end: {classes}."  # noqa: RUF001
+        f" 96 × 96 px, {first.per_epoch} steps an epoch. Right in the end: {classes}."
     )
 
 

@@ -1,7 +1,6 @@
-"""A small classifier of end faces that is stopped in mid-epoch and goes on elsewhere."""
+"""A small classifier of end faces, and what it takes to stop it and go on."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,12 +11,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import goes online
-
-import albumentations as A  # noqa: E402, N812  # the name that everybody uses
-
-from fiberaug.dataset import StreamingDataset  # noqa: E402
-from fiberaug.loader import DataLoader  # noqa: E402
+from fiberaug.dataset import StreamingDataset
+from fiberaug.demo.pipelines import training_pipeline, validation_pipeline
+from fiberaug.errors import UsageError
+from fiberaug.loader import DataLoader
 
 __all__ = [
     "BATCH",
@@ -35,10 +32,9 @@ BATCH = 32
 """Images of a training step."""
 
 STEPS_PER_S = 9.0
-"""Training steps a second on two cores: a time becomes a fixed number of steps, so that
-the demo trains the same way whenever it is run."""
+"""Training steps a second on two cores: a time becomes a number of steps, so that the
+demo trains the same way whenever it is run."""
 
-_CROP_PX = 96
 _SEED = 7
 _RATE = 0.006
 _WARM = 0.25
@@ -46,20 +42,6 @@ _LEAST_STEPS = 8
 
 Batch = dict[str, Any]
 _Moments = dict[int, dict[str, torch.Tensor]]
-
-
-def training_pipeline() -> A.Compose:
-    """Return what is done to a training image: any turn, a crop, light, blur or noise."""
-    return A.Compose(
-        [
-            A.Affine(rotate=(-180, 180), border_mode=4, p=1.0),  # 4: reflect
-            A.RandomResizedCrop((_CROP_PX, _CROP_PX), scale=(0.7, 1), ratio=(0.9, 1.1)),
-            A.HorizontalFlip(p=0.5),
-            A.RandomBrightnessContrast(p=0.7),
-            A.OneOf([A.GaussianBlur(), A.GaussNoise(std_range=(0.02, 0.08))], p=0.3),
-            A.Normalize(),
-        ]
-    )
 
 
 def make_loader(shards: Path, *, workers: int, log: Path | None = None) -> DataLoader:
@@ -96,7 +78,7 @@ def _for_ever(loader: DataLoader) -> Iterator[Batch]:
 
 
 class _Network(nn.Module):
-    """Four convolutions over an image whose own brightness and contrast are taken out."""
+    """Four convolutions over an image whose own light and contrast are taken out."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -121,9 +103,8 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Module:
 
 
 def read_validation(shards: Path) -> tuple[list[Batch], tuple[str, ...]]:
-    """Return the batches of the validation set, each image once, and the class names."""
-    transform = A.Compose([A.Resize(_CROP_PX, _CROP_PX), A.Normalize()])
-    data = StreamingDataset(shards, transform=transform, train=False)
+    """Return the batches of the validation set, and the class names."""
+    data = StreamingDataset(shards, transform=validation_pipeline(), train=False)
     with DataLoader(data, batch_size=BATCH) as loader:
         return list(loader), data.classes
 
@@ -174,17 +155,30 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = _Network(classes)
-        self._optimizer = torch.optim.AdamW(self.network.parameters(), weight_decay=0.02)
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=0.02
+        )
         self._validation = validation
         self.steps, self.step = steps, 0
         self.losses: list[float] = []
         self.accuracies: list[tuple[int, Accuracy]] = []
-        self.kept: Kept | None = None
+        self._kept: Kept | None = None
 
     @property
     def parameters(self) -> int:
         """Trainable numbers of the network."""
         return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def kept(self) -> Kept:
+        """A row of the first batch, the one to which most was done.
+
+        Raises:
+            UsageError: There was no step yet.
+        """
+        if self._kept is None:
+            raise UsageError("train before asking for a row of the first batch")
+        return self._kept
 
     def run(self, loader: DataLoader, *, until: int, keep: int = 0) -> list[Batch]:
         """Train up to a step; return the first ``keep`` batches.
@@ -220,14 +214,14 @@ class Training:
         self._optimizer.step()
         self.losses.append(loss.item())
         self.step += 1
-        if self.kept is None and self.step == 2:
+        if self._kept is None:
             records = list(batch["record"])
             row = max(
                 range(len(records)), key=lambda i: len(records[i].applied_transforms)
             )
             image = batch["image"][row].clone()
             record = records[row]
-            self.kept = Kept(epoch=record.epoch, position=record.position, image=image)
+            self._kept = Kept(epoch=record.epoch, position=record.position, image=image)
 
     @torch.no_grad()
     def _answers(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -259,7 +253,7 @@ class Training:
         return result
 
     def save(self, folder: Path, loader_state: Mapping[str, Any]) -> list[Path]:
-        """Write tensors and, as JSON, the step and the loader's state; return the paths."""
+        """Write tensors and, as JSON, step and loader state; return the paths."""
         tensors = {
             "network": self.network.state_dict(),
             "moments": self._optimizer.state_dict()["state"],

@@ -1,11 +1,13 @@
 """What a record says of an operation, in a few words for people."""
 
+# ruff: noqa: RUF001  # signs for times and minus, as people write them
+
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fiberaug.record import AppliedTransform
 
-__all__ = ["operation_text"]
+__all__ = ["operation_text", "size_text"]
 
 _Numbers = Sequence[float]
 
@@ -18,6 +20,11 @@ def operation_text(transform: AppliedTransform) -> str:
         if name in _WORDS and value is not None
     ]
     return ", ".join(word for word in words if word)
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """Return width and height in pixels of a size given as (height, width)."""
+    return f"{size[1]} × {size[0]} px"
 
 
 def _crop(corners: _Numbers) -> str:
@@ -42,7 +49,8 @@ def _noise(summary: Any) -> str:  # noqa: ANN401  # an elided array, or a short 
 
 
 def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")  # noqa: RUF001  # a minus sign
+    value = round(value, digits) or 0.0  # no minus before a zero
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 _WORDS: Mapping[str, Callable[[Any], str]] = {

@@ -6,7 +6,7 @@ from typing import Any
 from fiberaug.decode.fields import parse_fields
 from fiberaug.decode.header import ImageLimits, read_header
 from fiberaug.decode.image import decode_image
-from fiberaug.decode.sample import parse_json
+from fiberaug.decode.text import parse_label, parse_metadata
 from fiberaug.errors import DataRefused
 from fiberaug.shards.index import DECODES, Facts
 
@@ -31,7 +31,8 @@ class Describer:
     def __call__(self, _key: str, members: Mapping[str, bytes]) -> Facts:
         """Return the facts; what cannot be read stays at its default."""
         facts = Facts()
-        metadata = _metadata(members)
+        metadata = parse_metadata(members).get("json", {})
+        metadata = metadata if isinstance(metadata, Mapping) else {}
         label = _class_id(members.get("cls"), metadata)
         facts = facts._replace(label=label, boxes=len(_objects(metadata)))
         image = next((members[e] for e in _IMAGES if e in members), None)
@@ -51,27 +52,18 @@ class Describer:
         return facts
 
 
-def _metadata(members: Mapping[str, bytes]) -> Mapping[str, Any]:
-    try:
-        value = parse_json(members["json"]) if "json" in members else {}
-    except DataRefused:
-        return {}
-    return value if isinstance(value, Mapping) else {}
-
-
 def _objects(metadata: Mapping[str, Any]) -> list[Any]:
     objects = metadata.get("objects")
     return objects if isinstance(objects, list) else []
 
 
 def _class_id(text: bytes | None, metadata: Mapping[str, Any]) -> int:
-    value = (
-        metadata.get("label", -1)
-        if text is None
-        else text.decode(errors="replace").strip()
-    )
+    """Return the label where it is a class id, as training will read it; else -1."""
+    value = metadata.get("label", metadata.get("class"))
+    if text is not None:
+        value = text.decode("utf-8-sig", errors="replace")
     try:
-        number = int(value)
-    except (TypeError, ValueError):
+        label = parse_label(value, {})
+    except DataRefused:
         return -1
-    return number if number >= 0 and str(number) == str(value) else -1
+    return label if isinstance(label, int) and label >= 0 else -1

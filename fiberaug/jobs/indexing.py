@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from fiberaug.errors import StoreError
+from fiberaug.errors import StoreError, UsageError
 from fiberaug.jobs.describing import Describer
 from fiberaug.shards.index import ShardIndex
 from fiberaug.shards.manifest import write_atomically
@@ -46,10 +46,17 @@ def index_shards(
         progress: Show a bar on a terminal.
 
     Raises:
+        UsageError: Nothing is named, or two shards would share an index.
         ShardDamaged: A shard is broken; indexes of the shards before it are written.
         StoreError: A shard cannot be read or a side-car not written.
     """
     paths = expand(shards)
+    names = {path.name for path in paths}
+    if index_dir is not None and len(names) < len(paths):
+        raise UsageError(
+            f"{len(paths)} shards have {len(names)} file names: in one index_dir they"
+            " would overwrite each other's index"
+        )
     folder = None if index_dir is None else Path(index_dir)
     if folder is not None:
         try:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from fiberaug.decode.fields import describe_fields, resolve_auto
-from fiberaug.decode.sample import parse_json
-from fiberaug.shards.reader import ShardFile
+from fiberaug.decode.text import parse_metadata
+from fiberaug.errors import StoreError, UsageError
+from fiberaug.shards.reader import ShardFile, ShardRef
 from fiberaug.shards.resolve import resolve
 
 __all__ = ["summarize"]
@@ -26,19 +27,23 @@ def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[st
 
     Raises:
         UsageError: ``shards`` names nothing.
+        StoreError: A shard cannot be read.
         ShardDamaged: A shard or an index is broken.
     """
     found = resolve(shards, index_dir=index_dir)
     first = ShardFile(found.refs[0])
     members = first.read(0)
-    metadata = {e: parse_json(d) for e, d in members.items() if e.endswith("json")}
+    try:
+        specs = resolve_auto(members, parse_metadata(members))
+    except UsageError:  # no image by any name that is known: the figures still hold
+        specs = ()
     figures: dict[str, Any] = {
         "shards": len(found.refs),
-        "bytes": sum(Path(ref.path).stat().st_size for ref in found.refs),
+        "bytes": sum(_size(ref) for ref in found.refs),
         "samples": None if found.counts is None else sum(found.counts),
         "indexed": found.counts is not None,
         "fingerprint": found.fingerprint,
-        "fields": describe_fields(resolve_auto(members, metadata), members),
+        "fields": describe_fields(specs, members),
     }
     if found.counts is None:
         return figures
@@ -69,6 +74,15 @@ def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[st
     figures["no_image_size"] = unknown
     figures["turned_by_exif"] = sum(n for o, n in orientations.items() if o > 1)
     return figures
+
+
+def _size(ref: ShardRef) -> int:
+    try:
+        return Path(ref.path).stat().st_size
+    except OSError as error:
+        raise StoreError(
+            f"cannot read {ref.path}: {error.strerror}", shard=ref.name
+        ) from error
 
 
 def _spread(values: Any) -> dict[str, int]:  # noqa: ANN401  # an array

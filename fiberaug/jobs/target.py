@@ -9,7 +9,10 @@ from typing import Any
 from fiberaug.errors import StoreError, UsageError
 from fiberaug.shards.manifest import FILE, Manifest, ShardEntry, write_atomically
 
-__all__ = ["Target"]
+__all__ = ["ERRORS", "Target"]
+
+ERRORS = "convert_errors.jsonl"
+"""What was left out, one JSON object a line."""
 
 _MARK = ".converting.json"
 
@@ -40,13 +43,14 @@ class Target:
             raise StoreError(
                 f"cannot write {folder}: {error.strerror}", stage="write"
             ) from error
-        if present and _MARK not in present:
+        foreign = [name for name in present if not name.startswith(f".{_MARK}.")]
+        if foreign and _MARK not in foreign:
             raise UsageError(
-                f"{folder} is not empty ({present[0]} and {len(present) - 1} more); choose"
-                " an empty or a new folder"
+                f"{folder} is not empty ({foreign[0]} and {len(foreign) - 1} more);"
+                " choose an empty or a new folder"
             )
         for name in present:  # the mark says that these are ours, and unfinished
-            if name.endswith((".tar", ".idx", ".part")):
+            if name.endswith((".tar", ".idx", ".part")) or name == ERRORS:
                 (folder / name).unlink()
         write_atomically(folder / _MARK, json.dumps(self._arguments).encode())
 

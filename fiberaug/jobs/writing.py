@@ -1,6 +1,7 @@
 """Samples to shards: ``ShardWriter`` for a loop, ``convert`` for a whole source."""
 
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,8 +11,10 @@ from tqdm import tqdm
 
 from fiberaug.errors import UsageError
 from fiberaug.jobs.describing import Describer
-from fiberaug.jobs.encoding import ENCODINGS, encode_sample
+from fiberaug.jobs.encoding import ENCODINGS
 from fiberaug.jobs.folder import convert_folder
+from fiberaug.jobs.listing import check_classes
+from fiberaug.jobs.members import encode_sample
 from fiberaug.jobs.target import Target
 from fiberaug.shards.manifest import Manifest, ShardEntry
 from fiberaug.shards.writer import ShardFileWriter, member_bytes
@@ -52,8 +55,9 @@ class ShardWriter:
             )
         self._most = parse_bytes(shard_size, name="shard_size")
         self._arguments = {"shard_size": self._most, "encoding": encoding}
+        names = check_classes(classes or ())
         self._target = Target(Path(dst), self._arguments)
-        self._classes = {name: i for i, name in enumerate(classes or ())}
+        self._classes = {name: i for i, name in enumerate(names)}
         self._fixed = classes is not None
         self._encoding, self._fields = encoding, dict(fields or {})
         self._keys: set[str] = set()
@@ -61,6 +65,7 @@ class ShardWriter:
         self._shard: ShardFileWriter | None = None
 
     def _class_id(self, name: str) -> int:
+        name = unicodedata.normalize("NFC", name)
         if name not in self._classes:
             if self._fixed:
                 raise UsageError(
@@ -100,15 +105,16 @@ class ShardWriter:
         self._keys.add(key)
 
     def _publish(self) -> None:
-        if self._shard is not None:
-            self._entries.append(self._shard.publish(Describer()))
-            self._shard = None
+        shard, self._shard = self._shard, None
+        if shard is not None:
+            self._entries.append(shard.publish(Describer()))
 
     def close(self) -> Manifest:
         """Finish the last shard and write ``dataset.json``.
 
         Raises:
             UsageError: No sample was written.
+            StoreError: The disk is full or gone.
         """
         self._publish()
         return self._target.finish(self._entries, list(self._classes), self._fields)
@@ -151,12 +157,13 @@ def convert(
     classes: Sequence[str] | None = None,
     progress: bool = True,
 ) -> Manifest:
-    """Write a folder of images, or an iterable of samples, as shards; return what was written.
+    """Write a folder of images, or an iterable of samples, as shards.
 
     A folder's images are kept byte for byte unless ``resize`` or ``encode`` says
-    otherwise; its subfolders are the classes. They are shuffled by ``seed``: shards that
-    are sorted by class train badly whatever a loader does. The bytes of the shards do
-    not depend on ``workers``. An iterable is written in its own order.
+    otherwise; its subfolders are the classes. They are shuffled by ``seed``: shards
+    that are sorted by class train badly whatever a loader does. The bytes of the shards
+    do not depend on ``workers``. An iterable is written in its own order, and its first
+    mistake stops it. Returned is the content of ``dataset.json``.
 
     Args:
         src: A folder, or samples as :meth:`ShardWriter.write` takes them.
@@ -165,7 +172,7 @@ def convert(
         workers: Processes. None: one for each core.
         seed: Seed of the shuffle.
         keep_order: Do not shuffle.
-        resize: Length of the shorter side, px; images that are smaller stay as they are.
+        resize: Length of the shorter side, px; smaller images stay as they are.
         encode: ``keep``, ``jpeg``, ``webp`` or ``png``.
         quality: Of JPEG and WebP, 1 to 100.
         on_error: ``skip`` lists files that are no images in ``convert_errors.jsonl``;
@@ -182,10 +189,12 @@ def convert(
     if isinstance(src, str | Path):
         return convert_folder(
             Path(src), Path(dst), shard_size=parse_bytes(shard_size, name="shard_size"),
-            workers=workers or len(os.sched_getaffinity(0)), seed=seed, keep_order=keep_order,
-            resize=resize, encode=encode, quality=quality, on_error=on_error,
-            classes=classes, progress=progress,
+            workers=_cores() if workers is None else workers, seed=seed,
+            keep_order=keep_order, resize=resize, encode=encode, quality=quality,
+            on_error=on_error, classes=classes, progress=progress,
         )  # fmt: skip
+    if resize is not None:
+        raise UsageError("resize is for a folder; resize the images of your samples")
     encoding = "png" if encode == "keep" else encode
     writer = ShardWriter(dst, shard_size=shard_size, classes=classes, encoding=encoding)
     try:
@@ -195,3 +204,8 @@ def convert(
         writer.abort()
         raise
     return writer.close()
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -199,7 +199,7 @@ class ShardIndex:
             raise _damage("does not have its checksum", path, shard)
         try:
             arrays = _columns(data, columns)
-        except (struct.error, ValueError) as error:
+        except (struct.error, ValueError, OverflowError) as error:
             raise _damage(f"has a column that is none: {error}", path, shard) from error
         index = cls(arrays, shard_bytes=shard_bytes, shard=shard)
         if not _consistent(arrays, samples, members, len(index._extensions)):

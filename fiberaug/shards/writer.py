@@ -21,7 +21,7 @@ from fiberaug.shards.naming import split_name
 from fiberaug.shards.reader import Describe, build_index, map_file
 from fiberaug.shards.tar import Limits, check_name
 
-__all__ = ["ShardFileWriter", "check_key", "member_bytes"]
+__all__ = ["ShardFileWriter", "check_key", "check_size", "member_bytes"]
 
 _BLOCK = 512
 _MOST_BYTES = Limits().member_bytes
@@ -54,6 +54,20 @@ def check_key(key: str, extensions: Mapping[str, Any]) -> None:
                 f" {parts}: a key is not empty, has no dot in its last part, and"
                 " extensions are in lower case"
             )
+
+
+def check_size(size: int, extension: str, *, key: str | None = None) -> None:
+    """Refuse a member that readers would refuse.
+
+    Raises:
+        LimitExceeded: It is too large.
+    """
+    if size > _MOST_BYTES:
+        raise LimitExceeded(
+            f"member .{extension} has {size} bytes, the limit is {_MOST_BYTES}",
+            key=key,
+            stage="write",
+        )
 
 
 class ShardFileWriter:
@@ -92,13 +106,7 @@ class ShardFileWriter:
         """
         check_key(key, members)
         for extension, data in members.items():
-            if len(data) > _MOST_BYTES:
-                raise LimitExceeded(
-                    f"member .{extension} has {len(data)} bytes, the limit is"
-                    f" {_MOST_BYTES}",
-                    key=key,
-                    stage="write",
-                )
+            check_size(len(data), extension, key=key)
         try:
             self._tar.write({"__key__": key, **members})
         except OSError as error:
