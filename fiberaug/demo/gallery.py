@@ -205,4 +205,9 @@ def _as_stored(jpeg: bytes, folder: Path, key: str) -> Picture:
         fy=scale,
         interpolation=cv2.INTER_AREA,
     )
-    return save(folder, f"{key}-stored.jpg", np.asarray(small, np.uint8), "as stored")
+    return save(
+        folder,
+        f"{key}-stored.jpg",
+        np.asarray(small, np.uint8),
+        "as stored, on its side",
+    )

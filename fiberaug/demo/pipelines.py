@@ -72,7 +72,9 @@ def cabinet_pipeline(size: tuple[int, int]) -> A.Compose:
             A.RandomCrop(height, width),
             A.LongestMaxSize(min(CABINET_PX, width)),
             A.HorizontalFlip(p=0.5),
-            A.Affine(rotate=(-12, 12), scale=(0.9, 1.1), keep_ratio=True, fill=32),
+            A.Affine(
+                rotate=(-12, 12), scale=(0.9, 1.1), keep_ratio=True, fill=32, p=0.8
+            ),
             A.ColorJitter(hue=(-0.06, 0.06), p=0.9),
         ]
     )

@@ -74,7 +74,7 @@ svg line.mark { stroke: var(--mark); stroke-width: 1.5; stroke-dasharray: 5 4; }
 .replay { display: flex; gap: 24px; align-items: flex-start; }
 .replay .pictures { flex: 0 0 620px; } .replay .words { flex: 1; min-width: 0; }
 .replay img { image-rendering: pixelated; }
-.words p:first-child { margin-top: 0; }
+.words p:first-child { margin-top: 0; } .words p.check:last-child { margin-bottom: 0; }
 ul.ops, .words ol { padding-left: 20px; margin: 6px 0; }
 details { border-top: 1px solid var(--line); } details:first-of-type { border-top: 0; }
 summary { cursor: pointer; padding: 10px 0; font-weight: 600; }
@@ -91,6 +91,7 @@ footer { color: var(--soft); font-size: 13.5px; padding: 34px 0 60px; }
   main, .inner { padding: 0 14px; } header { padding: 28px 0 84px; }
   h2 { margin-top: 38px; font-size: 21px; } .card { padding: 15px; }
   .tiles { gap: 10px; } .tiles .card { padding: 13px 14px; } .tiles b { font-size: 21px; }
+  svg { font-size: 17px; }
   .pictures.wide { flex-direction: column; } .pictures.wide figure { width: 100%; }
   .pictures.wide figure.tall { width: 56%; }
   .pictures.close { flex-wrap: wrap; }

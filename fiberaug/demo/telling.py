@@ -190,7 +190,7 @@ def _charts(first: First, second: Second) -> list[Chart]:
     shares = [(float(step), found.share) for step, found in second.accuracies]
     return [
         Chart(
-            title="Training loss (cross-entropy, nats; bold: moving average)",
+            title="Training loss (nats) and its moving average",
             steps=steps,
             top=2.0,
             ticks=[(value, f"{value:.1f}") for value in (0.0, 0.5, 1.0, 1.5, 2.0)],

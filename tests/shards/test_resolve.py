@@ -78,8 +78,7 @@ def test_every_description_names_the_shards_in_natural_order(folder):
 
 def test_a_description_of_the_same_shards_has_the_same_fingerprint(described):
     shards = [described, str(described), f"file://{described}", f"{described}/*.tar",
-              f"{described}/train-{{0..10}}.tar", sorted(described.glob("*.tar"),
-              key=lambda p: len(p.name))]  # fmt: skip
+              f"{described}/train-{{0..10}}.tar", [described]]  # fmt: skip
     sets = [resolve(each) for each in shards]
 
     assert len({each.fingerprint for each in sets}) == 1

@@ -1,0 +1,251 @@
+"""Laws of pixels: upright RGB like Pillow's, and a broken file is one broken sample."""
+
+import io
+import itertools
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from sets import photo
+
+from fiberaug.decode.header import ImageLimits
+from fiberaug.decode.image import decode_image, decode_mask, save_image
+from fiberaug.errors import LimitExceeded, SampleBroken, StoreError
+
+PIXELS = photo(1, 41, 57)
+LIMITS = ImageLimits()
+DATA = Path(os.environ.get("FIBERAUG_DATA", "../shared/data"))
+
+
+def saved(image, kind, **options):
+    buffer = io.BytesIO()
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def as_pillow_decodes(data):
+    with Image.open(io.BytesIO(data)) as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def decoded(data):
+    pixels, header = decode_image(data, limits=LIMITS)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[1::-1] == header.upright
+    assert pixels.flags.c_contiguous
+    return pixels
+
+
+def with_orientation(image, kind, orientation, **options):
+    if kind == "TIFF":
+        return saved(image, kind, tiffinfo={0x0112: orientation}, **options)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(image, kind, exif=exif, **options)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}),
+     ("TIFF", {"compression": "tiff_lzw"})],
+)  # fmt: skip
+def test_pixels_are_pillows_upright_pixels(kind, options, orientation):
+    data = with_orientation(PIXELS, kind, orientation, **options)
+
+    assert np.array_equal(decoded(data), as_pillow_decodes(data))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {"quality": 60}), ("JPEG", {"progressive": True}),
+     ("JPEG", {"subsampling": 0}), ("PNG", {}), ("WEBP", {}), ("BMP", {}), ("GIF", {}),
+     ("TIFF", {}), ("PPM", {})],
+)  # fmt: skip
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_every_mode_becomes_pillows_rgb(mode, kind, options):
+    """Gray is repeated, a palette is looked up, alpha is dropped."""
+    image = Image.fromarray(PIXELS).convert(mode)
+    if mode in {"LA", "RGBA"}:
+        image.putalpha(Image.fromarray(PIXELS[..., 0]))
+    try:
+        data = saved(image, kind, **options)
+    except (OSError, ValueError):
+        pytest.skip(f"{kind} has no mode {mode}")
+
+    assert np.array_equal(decoded(data), as_pillow_decodes(data))
+
+
+def test_cmyk_is_converted_without_a_profile():
+    """Each channel is ink times black: red is full where cyan and black have none."""
+    data = saved(Image.fromarray(PIXELS).convert("CMYK"), "JPEG", quality=95)
+    pixels = decoded(data).astype(int)
+
+    assert np.abs(pixels - as_pillow_decodes(data)).max() <= 1
+    inks = [Image.new("CMYK", (8, 8), ink) for ink in
+            [(0, 0, 0, 0), (255, 0, 0, 0), (0, 0, 0, 255)]]  # fmt: skip
+    colours = [decoded(saved(image, "JPEG"))[4, 4].tolist() for image in inks]
+    assert colours == [[255, 255, 255], [0, 255, 255], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_of_16_bits_the_upper_8_are_kept(kind):
+    deep = np.arange(0, 65_536, 37, dtype=np.uint16)[:1600].reshape(40, 40)
+
+    pixels = decoded(saved(deep, kind))
+
+    assert np.array_equal(pixels, np.repeat((deep >> 8)[..., None], 3, axis=2))
+
+
+def test_colours_of_16_bits_keep_their_order():
+    deep = (PIXELS.astype(np.uint16) << 8) | 7
+    data = cv2.imencode(".png", deep[..., ::-1])[1].tobytes()
+
+    assert np.array_equal(decoded(data), PIXELS)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_a_cut_jpeg_is_broken_wherever_it_is_cut(options):
+    """A decoder that fills up with gray would train on gray."""
+    data = saved(photo(2, 120, 160), "JPEG", **options)
+    for share in (0.999, 0.9, 0.75, 0.5, 0.3, 0.1, 0.0):
+        with pytest.raises(SampleBroken) as caught:
+            decode_image(data[: int(len(data) * share)], limits=LIMITS)
+        assert caught.value.stage == "decode"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM"])
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+def test_a_cut_file_of_any_kind_is_broken(kind, capfd):
+    data = saved(photo(2, 120, 160), kind)
+    for share in (0.9, 0.5, 0.2):
+        with pytest.raises(SampleBroken):
+            decode_image(data[: int(len(data) * share)], limits=LIMITS)
+    capfd.readouterr()  # libpng and OpenCV speak for themselves
+
+
+def test_limits_hold_before_pixels_are_decoded():
+    data = saved(PIXELS, "PNG")
+    small = ImageLimits(pixels=57 * 41 - 1)
+
+    for decode in (decode_image, decode_mask):
+        with pytest.raises(LimitExceeded, match="57x41"):
+            decode(data[:60], limits=small)
+
+
+def mask_of(image, kind="PNG", **options):
+    return decode_mask(saved(image, kind, **options), limits=LIMITS)
+
+
+def test_a_mask_has_the_ids_that_the_file_stores():
+    ids = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    palette = Image.fromarray(ids, "L").convert("P")
+    palette.putpalette([255 - i // 3 for i in range(768)])
+    deep = ids.astype(np.uint16) * 2000
+
+    for mask in (mask_of(ids), mask_of(palette), mask_of(ids, "TIFF")):
+        assert mask.dtype == np.uint8
+        assert np.array_equal(mask, ids)
+    one_bit = mask_of(Image.fromarray(ids % 2 == 1))
+    assert np.array_equal(one_bit, ids % 2)
+    assert one_bit.dtype == np.uint8
+    assert np.array_equal(mask_of(deep), deep)
+    assert mask_of(deep).dtype == np.int32
+
+
+def test_a_webp_mask_is_gray_in_three_channels():
+    """WebP has no other gray."""
+    ids = np.arange(30, dtype=np.uint8).reshape(5, 6)
+
+    assert np.array_equal(mask_of(ids, "WEBP", lossless=True), ids)
+    with pytest.raises(SampleBroken, match="one channel"):
+        mask_of(PIXELS, "WEBP", lossless=True)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_a_mask_of_colours_is_refused(mode):
+    with pytest.raises(SampleBroken, match="one channel of class ids"):
+        mask_of(Image.fromarray(PIXELS).convert(mode))
+
+
+def test_a_mask_of_fractions_is_refused():
+    with pytest.raises(SampleBroken, match="class ids"):
+        mask_of(np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3), "TIFF")
+
+
+def test_a_saved_image_is_the_image(tmp_path):
+    save_image(tmp_path / "a.png", PIXELS)
+    save_image(tmp_path / "b.png", PIXELS.astype(np.float32) / 255)
+
+    for name in ("a.png", "b.png"):
+        assert np.array_equal(decoded((tmp_path / name).read_bytes()), PIXELS)
+    for name in ("a.xyz", "no/a.png"):
+        with pytest.raises(StoreError, match="cannot write"):
+            save_image(tmp_path / name, PIXELS)
+
+
+@pytest.mark.data
+def test_real_photos_of_all_orientations_look_the_same():
+    folder = DATA / "exif-orientation"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent; set FIBERAUG_DATA")
+    for name, i in itertools.product(("Landscape", "Portrait"), range(9)):
+        first = decoded((folder / f"{name}_1.jpg").read_bytes()).astype(int)
+        other = decoded((folder / f"{name}_{i}.jpg").read_bytes()).astype(int)
+        assert other.shape == first.shape
+        assert np.abs(other - first).mean() < 3, f"{name}_{i}.jpg"
+
+
+HOSTILE = """
+    import os, resource, sys, warnings
+    from pathlib import Path
+    resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+    import numpy as np
+    from fiberaug.decode.header import ImageLimits
+    from fiberaug.decode.image import decode_image, decode_mask
+    from fiberaug.errors import FiberAugError
+    warnings.simplefilter("ignore")
+    looked = right = 0
+    for path in sorted(Path(sys.argv[1]).rglob("*")):
+        if not path.is_file():
+            continue
+        for decode in (decode_image, decode_mask):
+            try:
+                out = decode(path.read_bytes(), limits=ImageLimits())
+                pixels = out[0] if isinstance(out, tuple) else out
+                assert isinstance(pixels, np.ndarray), path
+                right += 1
+            except FiberAugError as error:
+                assert "\\n" not in error.message.split(": OpenCV")[0], path
+            except BaseException as error:
+                print(path, type(error).__name__, error)
+        looked += 1
+    print("looked at", looked, "right", right)
+"""
+
+
+@pytest.mark.data
+def test_hostile_files_give_pixels_or_an_error_in_2_gib_of_memory():
+    folder = DATA / "hostile-image-rs"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent; set FIBERAUG_DATA")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(HOSTILE), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "OFF"},
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("looked at"), done.stdout
+    looked, right = map(int, done.stdout.split()[2::2])
+    assert looked > 600
+    assert right > 300

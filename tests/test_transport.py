@@ -1,0 +1,95 @@
+"""Messages between processes: errors arrive whole, large arrays are shared."""
+
+import pickle
+import sys
+
+import pytest
+import torch
+from sets import photo, samples
+
+import fiberaug
+from fiberaug.transport import Request, _share, _unshare, read_error
+
+
+class Unpicklable(Exception):
+    """Cannot be sent to another process."""
+
+    def __init__(self, a, b):
+        super().__init__(f"{a} and {b}")
+        self.handle = sys.stdout
+
+
+def decoder_that_raises(error):
+    def decode(_):
+        raise error
+
+    return decode
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_exception_that_does_not_pickle_arrives_as_its_text(write_set, num_workers):
+    dataset = fiberaug.StreamingDataset(
+        write_set(4), decoders={"png": decoder_that_raises(Unpicklable("one", "two"))}
+    )
+    loader = fiberaug.DataLoader(
+        dataset, 2, num_workers=num_workers,
+        **({"multiprocessing_context": "fork"} if num_workers else {}),
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match="Unpicklable: one and two") as caught:
+        list(loader)
+    assert "in decode" in str(caught.value)
+
+
+def test_an_error_of_ours_arrives_with_its_type_place_and_traceback(write_set):
+    error = fiberaug.SampleBroken("no good", stage="decode")
+    dataset = fiberaug.StreamingDataset(
+        write_set(4), decoders={"png": decoder_that_raises(error)}, on_error="raise"
+    )
+    with pytest.raises(fiberaug.SampleBroken) as caught:
+        list(fiberaug.DataLoader(dataset, 2, num_workers=1, multiprocessing_context="fork"))
+
+    assert caught.value.key.startswith("k00")
+    assert caught.value.stage == "decode"
+    assert "in decode" in "\n".join(caught.value.__notes__)
+
+
+def test_large_arrays_travel_in_shared_memory_and_small_ones_do_not(write_set):
+    def content():
+        for i, sample in enumerate(samples(4)):
+            yield {**sample, "image": photo(i, 120, 160)}
+
+    loader = fiberaug.DataLoader(fiberaug.StreamingDataset(write_set(content())), 4)
+    message = _share(loader._builder.build(Request(0, 0, 4, 0, 1, drop_last=False)))
+
+    assert isinstance(message.data["image"], torch.Tensor)
+    assert not isinstance(message.data["label"], torch.Tensor)
+    assert _unshare(message).data["image"].shape == (4, 3, 120, 160)
+
+
+def test_what_is_no_exception_is_still_one():
+    assert isinstance(read_error(pickle.dumps("text")), RuntimeError)
+
+
+def test_a_request_beyond_the_end_is_answered_with_over(write_set):
+    loader = fiberaug.DataLoader(fiberaug.StreamingDataset(write_set(10)), 4)
+    build = loader._builder.build
+
+    assert build(Request(0, 8, 4, 0, 1, drop_last=False)).end == 10
+    assert build(Request(0, 8, 4, 0, 1, drop_last=True)).over
+    assert build(Request(0, 12, 4, 0, 1, drop_last=False)).over
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_does_not_answer_in_time_is_an_error(write_set):
+    dataset = fiberaug.StreamingDataset(write_set(8), decoders={"png": _sleep})
+    loader = fiberaug.DataLoader(
+        dataset, 4, num_workers=1, timeout=1, multiprocessing_context="fork"
+    )
+    with pytest.raises(fiberaug.WorkerDied, match="timed out after 1"):
+        next(iter(loader))
+
+
+def _sleep(_):
+    import time
+
+    time.sleep(30)
