@@ -187,7 +187,9 @@ class _Start:
         self._user = user
 
     def __call__(self, worker: int) -> None:
-        cv2.setNumThreads(0)  # the workers are the parallelism
+        # The workers are the parallelism. 0, not 1: in a forked child of a process that
+        # used OpenCV's threads, asking for 1 waits for threads that are not there.
+        cv2.setNumThreads(0)
         if self._user is not None:
             self._user(worker)
 
@@ -240,6 +242,7 @@ class Workers:
         self._builder, self._num = builder, num_workers
         self._feed = _Feed()
         self._loader: TorchLoader[Message] | None = None
+        self._messages: Any = None  # torch's iterator, which owns the processes
         self._waiting: list[Request] = []
         if num_workers:
             _raise_fd_limit()
@@ -262,9 +265,12 @@ class Workers:
         """
         if self._loader is None:
             return (self._builder[request] for request in requests)
+        if not self._loader.persistent_workers:
+            self._end_processes()
         self._waiting = []
         self._feed.requests = _noted(requests, self._waiting)
-        return self._receive(iter(self._loader))
+        self._messages = iter(self._loader)
+        return self._receive(self._messages)
 
     def _receive(self, messages: Iterator[Message]) -> Iterator[Message]:
         while True:
@@ -291,11 +297,15 @@ class Workers:
 
     def close(self) -> None:
         """End the worker processes."""
-        iterator = getattr(self._loader, "_iterator", None)
-        if iterator is not None:
-            iterator._shutdown_workers()  # noqa: SLF001  # torch has no public way
+        self._end_processes()
         self._loader = None
         self._feed.requests = iter(())
+
+    def _end_processes(self) -> None:
+        # Left to the garbage collector, torch waits 5 s for each worker.
+        if self._messages is not None:
+            self._messages._shutdown_workers()  # noqa: SLF001  # torch has no public way
+            self._messages = None
 
 
 def _noted(requests: Iterator[Request], waiting: list[Request]) -> Iterator[Request]:

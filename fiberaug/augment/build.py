@@ -1,12 +1,10 @@
 """From a recipe's operations to an Albumentations pipeline: known names only."""
 
 import difflib
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import goes online
 
 import albumentations as A  # noqa: N812  # the name that everybody uses
 

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import goes online
 
 import albumentations as A  # noqa: N812  # the name that everybody uses
 
@@ -86,8 +84,19 @@ def pipeline_hash(compose: A.Compose | None, extra: Mapping[str, Any]) -> str:
     spec: Any = None
     if compose is not None:
         spec = pipeline_spec(compose) or _description(compose)
-    text = json.dumps({"cpu": spec, **extra}, sort_keys=True).encode()
+    text = json.dumps({"cpu": _canonical(spec), **extra}, sort_keys=True).encode()
     return blake2b(text, digest_size=8).hexdigest()
+
+
+def _canonical(value: Any) -> Any:  # noqa: ANN401  # JSON
+    """Return JSON values with 2.0 as 2: a rebuilt pipeline mixes the two up."""
+    if isinstance(value, dict):
+        return {name: _canonical(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def _description(compose: A.Compose) -> list[list[str]]:
@@ -203,7 +212,11 @@ def _as_array(image: Any) -> NDArray[Any]:  # noqa: ANN401  # array, or tensor o
 
 def _as_points(values: Any, width: int) -> NDArray[np.float32]:  # noqa: ANN401
     points = np.asarray(values, np.float32)
-    return points.reshape(len(points), -1)[:, :width] if points.size else points.reshape(0, width)
+    return (
+        points.reshape(len(points), -1)[:, :width]
+        if points.size
+        else points.reshape(0, width)
+    )
 
 
 def _split_tail(compose: A.Compose) -> tuple[NormalizeTable | None, list[Any]]:

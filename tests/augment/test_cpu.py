@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 import fiberaug
-from fiberaug.augment.cpu import CpuEngine, as_compose, pipeline_hash
+from fiberaug.augment.cpu import (
+    CpuEngine,
+    as_compose,
+    pipeline_hash,
+    pipeline_spec,
+)
 from fiberaug.augment.replayable import rebuild, why_not_replayable
 from fiberaug.seeding import KeyedGenerators, key
 
@@ -202,13 +207,32 @@ def _same(image, **_):
 
 def test_the_hash_names_the_pipeline_and_nothing_else():
     one = A.Compose([A.RandomCrop(30, 30), A.HorizontalFlip()])
-    same = rebuild(fiberaug.augment.cpu.pipeline_spec(one))
+    same = rebuild(pipeline_spec(one))
 
     assert pipeline_hash(one, {"d": 1}) == pipeline_hash(same, {"d": 1})
     assert pipeline_hash(one, {"d": 1}) != pipeline_hash(one, {"d": 2})
     assert pipeline_hash(one, {}) != pipeline_hash(A.Compose([A.RandomCrop(30, 31)]), {})
     opaque = [A.Compose([A.Lambda(image=_same)]) for _ in range(2)]
     assert pipeline_hash(opaque[0], {}) == pipeline_hash(opaque[1], {})
+
+
+ALL = [
+    A.Affine(), A.RandomResizedCrop((32, 32)), A.Perspective(),
+    A.ElasticTransform(), A.GridDistortion(), A.CoarseDropout(), A.GaussNoise(), A.ISONoise(),
+    A.MotionBlur(), A.CLAHE(), A.HueSaturationValue(), A.RGBShift(), A.RandomFog(),
+    A.Downscale(), A.ImageCompression(), A.PadIfNeeded(96, 96), A.D4(), A.SafeRotate(),
+    A.LongestMaxSize(64), A.RandomScale(), A.Sharpen(), A.ToGray(), A.ChannelShuffle(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("leaf", ALL, ids=lambda leaf: type(leaf).__name__)
+@pytest.mark.filterwarnings("ignore:Argument")
+def test_the_hash_of_a_rebuilt_pipeline_is_that_of_the_pipeline(leaf):
+    """Else a run folder could not be replayed."""
+    compose = A.Compose([leaf, A.Normalize()])
+    spec = pipeline_spec(compose)
+
+    assert pipeline_hash(rebuild(spec), {}) == pipeline_hash(compose, {})
 
 
 def test_what_is_no_pipeline_is_refused():
