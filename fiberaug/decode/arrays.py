@@ -25,9 +25,7 @@ def decode_npy(data: bytes | memoryview) -> NDArray[Any]:
     """
     file = io.BytesIO(data)
     try:
-        version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else _header_2_0
-        shape, fortran, dtype = read(file)
+        shape, fortran, dtype = _header(file)
         count = _count(shape, dtype, len(data) - file.tell())
         flat = np.frombuffer(data, dtype, count, file.tell())
         return flat.reshape(shape, order="F" if fortran else "C").copy()
@@ -45,8 +43,13 @@ def _count(shape: tuple[int, ...], dtype: np.dtype[Any], have: int) -> int:
     return math.prod(shape)
 
 
-def _header_2_0(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    return npy.read_array_header_2_0(file)
+def _header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = npy.read_magic(file)
+    if version == (1, 0):
+        return npy.read_array_header_1_0(file)
+    if version == (2, 0):
+        return npy.read_array_header_2_0(file)
+    raise ValueError(f"version {version} of the format is not read")
 
 
 def decode_npz(data: bytes | memoryview) -> dict[str, NDArray[Any]]:

@@ -186,7 +186,8 @@ def _exif_orientation(tiff: bytes) -> int:
 
 
 def _pillow(data: bytes | memoryview) -> ImageHeader:
-    from PIL import Image  # noqa: PLC0415  # only for formats that are rare in shards
+    # Only for formats that are rare in shards.
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
     try:
         with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
@@ -195,6 +196,11 @@ def _pillow(data: bytes | memoryview) -> ImageHeader:
                 orientation = 1
             width, height = image.size
             name = (image.format or "unknown").lower()
+    except UnidentifiedImageError:
+        raise SampleBroken(
+            f"the bytes are no image: none of {', '.join(PILLOW_FORMATS)}",
+            stage="decode",
+        ) from None
     except Exception as error:  # Pillow's plugins raise what they like
         raise SampleBroken(
             f"the bytes are no image: {error}", stage="decode"

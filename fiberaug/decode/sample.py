@@ -199,7 +199,8 @@ def _follow(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401  # JSON
 
 def _points(value: Any, width: int, name: str) -> NDArray[np.float32]:  # noqa: ANN401
     try:
-        array = np.asarray([] if value is None else value, np.float32)
+        with np.errstate(over="ignore"):
+            array = np.asarray([] if value is None else value, np.float32)
     except (TypeError, ValueError) as error:
         raise SampleBroken(
             f"{name} must be numbers [N, {width}]: {error}", stage="decode"

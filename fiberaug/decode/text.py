@@ -102,7 +102,8 @@ def parse_label(value: Any, classes: Mapping[str, int]) -> Any:  # noqa: ANN401
         number = int(value) if isinstance(value, bool) else value
         return _checked(number, value)
     try:
-        vector = np.asarray(value, np.float32)
+        with np.errstate(over="ignore"):
+            vector = np.asarray(value, np.float32)
     except (TypeError, ValueError):
         vector = np.zeros((0, 0), np.float32)
     if vector.ndim != 1 or not np.isfinite(vector).all():
@@ -120,7 +121,8 @@ def _label_of_text(text: str, classes: Mapping[str, int]) -> int | float:
     if _INTEGER.fullmatch(text):
         return _checked(int(text), text)
     try:
-        number = float(text.replace("_", "?"))  # Python takes 1_000 for a number
+        # Python takes 1_000 and digits of any script for a number.
+        number = float(text if text.isascii() and "_" not in text else "?")
     except ValueError:
         raise SampleBroken(
             f"label {text!r:.200} is no number, and no class of the data set:"

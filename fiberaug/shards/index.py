@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 
 from fiberaug.errors import ShardDamaged, StoreError
 
-__all__ = ["COLUMNS", "DECODES", "Facts", "Field", "IndexBuilder", "ShardIndex"]
+__all__ = [
+    "COLUMNS",
+    "DECODES",
+    "Facts",
+    "Field",
+    "Head",
+    "IndexBuilder",
+    "ShardIndex",
+    "read_head",
+]
 
 MAGIC = b"FBAUGIDX"
 VERSION = 1
@@ -180,32 +189,71 @@ class ShardIndex:
             raise StoreError(
                 f"cannot read index {path}: {error}", shard=shard
             ) from error
-        if len(data) < _HEADER.size or data[:8] != MAGIC:
-            raise _damage("is no index of FiberAug", path, shard)
-        head = _HEADER.unpack_from(data)
-        _, version, columns, samples, members, shard_bytes, size, crc, head_crc = head
-        if version > VERSION:
-            raise _damage(
-                f"has version {version}, this release reads 1 to {VERSION}", path, shard
-            )
+        head = _head(data[: _HEADER.size], path, shard)
         with memoryview(data) as view:
-            sound = (
-                zlib.crc32(_HEADER.pack(*head[:-1], 0)[:52]) == head_crc
-                and _HEADER.pack(*head) == data[: _HEADER.size]
-                and size == len(data)
-                and zlib.crc32(view[_HEADER.size :]) == crc
-            )
+            whole = len(data) == head.size
+            sound = whole and zlib.crc32(view[_HEADER.size :]) == head.crc32
         if not sound:
             raise _damage("does not have its checksum", path, shard)
         try:
-            arrays = _columns(data, columns)
+            arrays = _columns(data, head.columns)
         except (struct.error, ValueError, OverflowError) as error:
             raise _damage(f"has a column that is none: {error}", path, shard) from error
-        index = cls(arrays, shard_bytes=shard_bytes, shard=shard)
-        if not _consistent(arrays, samples, members, len(index._extensions)):
+        index = cls(arrays, shard_bytes=head.shard_bytes, shard=shard)
+        if not _consistent(arrays, head.samples, head.members, len(index._extensions)):
             raise _damage("does not have the rows that it states", path, shard)
-        index.digest = f"{crc:08x}"
+        index.digest = head.digest
         return index
+
+
+class Head(NamedTuple):
+    """The header of a side-car: enough to count and to name a shard."""
+
+    magic: bytes
+    version: int
+    columns: int
+    samples: int
+    members: int
+    shard_bytes: int
+    size: int
+    crc32: int
+    head_crc32: int
+
+    @property
+    def digest(self) -> str:
+        """CRC-32 of all that follows the header, 8 hexadecimal digits."""
+        return f"{self.crc32:08x}"
+
+
+def read_head(path: Path, *, shard: str) -> Head:
+    """Return the header of a side-car; the rest is not read.
+
+    Raises:
+        StoreError: The file cannot be read.
+        ShardDamaged: It is not an index, is damaged, or is of a newer version.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEADER.size)
+    except OSError as error:
+        raise StoreError(f"cannot read index {path}: {error}", shard=shard) from error
+    return _head(data, path, shard)
+
+
+def _head(data: bytes, path: Path, shard: str) -> Head:
+    if len(data) < _HEADER.size or data[:8] != MAGIC:
+        raise _damage("is no index of FiberAug", path, shard)
+    head = Head(*_HEADER.unpack(data))
+    if head.version > VERSION:
+        raise _damage(
+            f"has version {head.version}, this release reads 1 to {VERSION}",
+            path,
+            shard,
+        )
+    packed = _HEADER.pack(*head[:-1], 0)
+    if zlib.crc32(packed[:52]) != head.head_crc32 or _HEADER.pack(*head) != data:
+        raise _damage("does not have its checksum", path, shard)
+    return head
 
 
 def _text(data: NDArray[np.uint8]) -> str:

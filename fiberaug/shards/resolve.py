@@ -17,7 +17,7 @@ from fiberaug.errors import (
     StoreError,
     UsageError,
 )
-from fiberaug.shards.index import ShardIndex
+from fiberaug.shards.index import read_head
 from fiberaug.shards.manifest import FILE, Manifest, fingerprint
 from fiberaug.shards.reader import ShardRef
 
@@ -211,19 +211,18 @@ def _look(path: Path, index_dir: Path) -> tuple[ShardRef, tuple[object, ...]]:
     side_car = index_dir / (path.name + SIDE_CAR)
     if not side_car.is_file():
         return ShardRef(path=str(path)), (path.name, size)
-    index = ShardIndex.open(side_car, shard=path.name)
-    if index.shard_bytes != size:
+    head = read_head(side_car, shard=path.name)
+    if head.shard_bytes != size:
         raise ShardDamaged(
-            f"the shard has {size} bytes, its index says {index.shard_bytes}; restore"
+            f"the shard has {size} bytes, its index says {head.shard_bytes}; restore"
             " the shard, or index it again",
             shard=path.name,
             stage="read",
         )
-    digest = index.digest
     ref = ShardRef(
-        path=str(path), index=str(side_car), samples=len(index), digest=digest
+        path=str(path), index=str(side_car), samples=head.samples, digest=head.digest
     )
-    return ref, (path.name, size, len(index), digest)
+    return ref, (path.name, size, head.samples, head.digest)
 
 
 def _from_manifest(folder: Path) -> ShardSet:
