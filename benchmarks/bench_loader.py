@@ -12,7 +12,7 @@ import statistics
 import time
 from pathlib import Path
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import cv2
 import numpy as np
 import pytest
@@ -26,7 +26,9 @@ BATCH = 64
 
 
 def pipeline():
-    return A.Compose([A.RandomResizedCrop((224, 224)), A.HorizontalFlip(), A.Normalize()])
+    return A.Compose(
+        [A.RandomResizedCrop((224, 224)), A.HorizontalFlip(), A.Normalize()]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,9 @@ def shards(tmp_path_factory, request):
     else:
         with fiberaug.ShardWriter(folder, shard_size="4MB", encoding="jpeg") as writer:
             for i in range(200):
-                squares = np.random.default_rng(i).integers(0, 256, (12, 16, 3), np.uint8)
+                squares = np.random.default_rng(i).integers(
+                    0, 256, (12, 16, 3), np.uint8
+                )
                 image = cv2.resize(squares, (500, 375), interpolation=cv2.INTER_CUBIC)
                 writer.write({"__key__": f"{i:04d}", "image": image, "label": i % 10})
     return sorted(map(str, folder.glob("*.tar"))), str(folder)
@@ -64,7 +68,7 @@ def _threads(_worker):
 
 
 def plain_webdataset(shards):
-    import webdataset as wds  # noqa: PLC0415
+    import webdataset as wds
 
     dataset = wds.WebDataset(shards[0], shardshuffle=100, empty_check=False, seed=0)
     dataset = dataset.shuffle(1000).map(_work)
@@ -81,7 +85,9 @@ def _sound(image):
 
 
 def _cpu_s():
-    usage = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    usage = [
+        resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
     return sum(u.ru_utime + u.ru_stime for u in usage)
 
 
@@ -111,7 +117,14 @@ def bench_against_plain_webdataset(benchmark, shards):
         per_wall = statistics.median(row[2] for row in rows)
         benchmark.extra_info[f"{name}_images_per_cpu_s"] = round(per_cpu, 1)
         benchmark.extra_info[f"{name}_images_per_s"] = round(per_wall, 1)
-        print(f"\n{name}: {per_cpu:.0f} images per CPU-second, {per_wall:.0f} per second")
-    ratios = [a[1] / b[1] for a, b in zip(figures["fiberaug"], figures["webdataset"], strict=True)]
+        print(
+            f"\n{name}: {per_cpu:.0f} images per CPU-second, {per_wall:.0f} per second"
+        )
+    ratios = [
+        a[1] / b[1]
+        for a, b in zip(figures["fiberaug"], figures["webdataset"], strict=True)
+    ]
     benchmark.extra_info["ratio_cpu_median"] = round(statistics.median(ratios), 3)
-    print(f"ratio per CPU-second: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(
+        f"ratio per CPU-second: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    )

@@ -10,7 +10,7 @@ import pickle
 import statistics
 import time
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import numpy as np
 
 from fiberaug.augment.cpu import CpuEngine
@@ -46,9 +46,7 @@ def _recorded(engine, image):
         for i in range(first, min(first + BATCH, SAMPLES)):
             uid = uids(i)
             operations = engine(fields, key(0, 0, uid, 0, 0, "cpu")).operations
-            packed.append(
-                ("k", "a.tar", i, uid, i, 0, 0, (16, 16, 3), 1, operations)
-            )
+            packed.append(("k", "a.tar", i, uid, i, 0, 0, (16, 16, 3), 1, operations))
         messages.append(pickle.dumps(packed))
     return messages
 
@@ -66,7 +64,10 @@ def _cost(leaves):
     _plain(compose, image)
     _recorded(engine, image)
     gc.collect()
-    pairs = [(_us(_plain, compose, image), _us(_recorded, engine, image)) for _ in range(ROUNDS)]
+    pairs = [
+        (_us(_plain, compose, image), _us(_recorded, engine, image))
+        for _ in range(ROUNDS)
+    ]
     return statistics.median(b - a for a, b in pairs), engine, image
 
 
@@ -80,7 +81,7 @@ def _context(engine):
 def _bench(benchmark, leaves):
     cost, engine, image = benchmark.pedantic(_cost, args=(leaves,), rounds=1)
     batches = _recorded(engine, image)
-    packed = [p for batch in batches for p in pickle.loads(batch)]  # noqa: S301
+    packed = [p for batch in batches for p in pickle.loads(batch)]
     context = _context(engine)
     started = time.process_time()
     texts = Records(packed, context).texts()
@@ -91,7 +92,9 @@ def _bench(benchmark, leaves):
     benchmark.extra_info["operations"] = len(leaves)
     benchmark.extra_info["packed_us_per_sample"] = round(cost, 2)
     benchmark.extra_info["text_us_per_sample"] = round(cost + text, 2)
-    print(f"\n{len(leaves)} operations: {cost:.1f} us packed, {cost + text:.1f} us as text")
+    print(
+        f"\n{len(leaves)} operations: {cost:.1f} us packed, {cost + text:.1f} us as text"
+    )
 
 
 def bench_record_of_1_operation(benchmark):

@@ -13,7 +13,7 @@ Why:     The pipeline is your own Albumentations object. What a sample looks lik
 import tempfile
 from pathlib import Path
 
-import albumentations as A  # noqa: N812  # the name that everybody uses
+import albumentations as A  # the name that everybody uses
 import numpy as np
 import torch
 from torch import nn
@@ -61,7 +61,9 @@ def main() -> None:
         for epoch in range(3):
             total = 0.0
             for batch in loader:
-                loss = nn.functional.cross_entropy(model(batch["image"]), batch["label"])
+                loss = nn.functional.cross_entropy(
+                    model(batch["image"]), batch["label"]
+                )
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -30,7 +30,9 @@ def write_shards(folder: Path) -> Path:
 
 def keys(batch: dict) -> list[str]:
     """Return the keys of the rows that are no padding."""
-    return [k for k, pad in zip(batch["__key__"], batch["is_pad"], strict=True) if not pad]
+    return [
+        k for k, pad in zip(batch["__key__"], batch["is_pad"], strict=True) if not pad
+    ]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ Why:     A record holds what was drawn and the key that it was drawn from. Repla
 import tempfile
 from pathlib import Path
 
-import albumentations as A  # noqa: N812  # the name that everybody uses
+import albumentations as A  # the name that everybody uses
 import numpy as np
 import torch
 
@@ -44,7 +44,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         shards, run = write_shards(Path(temporary) / "shards"), Path(temporary) / "run"
         dataset = fiberaug.StreamingDataset(shards, transform=PIPELINE)
-        with fiberaug.DataLoader(dataset, batch_size=8, num_workers=1, log=run) as loader:
+        with fiberaug.DataLoader(
+            dataset, batch_size=8, num_workers=1, log=run
+        ) as loader:
             for _epoch in range(2):
                 for batch in loader:
                     image, record = batch["image"][3], batch["record"][3]

@@ -118,7 +118,7 @@ class Collate:
 
     def _arrays(
         self, name: str, arrays: list[NDArray[Any]], keys: Sequence[str]
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         if self.mode == "list" and arrays[0].ndim > 1:
             return arrays
         if self.mode == "pad" and name == "mask":
@@ -130,9 +130,7 @@ class Collate:
         return _stack(name, arrays, keys)
 
 
-def _stack(
-    name: str, arrays: list[NDArray[Any]], keys: Sequence[str]
-) -> NDArray[Any]:
+def _stack(name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> NDArray[Any]:
     shapes: dict[tuple[int, ...], str] = {}
     for array, key in zip(arrays, keys, strict=True):
         shapes.setdefault(array.shape, key)

@@ -100,10 +100,10 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
 
     def __init__(
         self,
-        shards: Any,  # noqa: ANN401  # see the docstring
+        shards: Any,  # see the docstring
         *,
         fields: Mapping[str, str] | str = "auto",
-        transform: Any = None,  # noqa: ANN401  # see the docstring
+        transform: Any = None,  # see the docstring
         train: bool = True,
         shuffle: bool | int | None = None,
         seed: int = 0,
@@ -217,9 +217,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     def context(self, epoch: int) -> RecordContext:
         """Return what all records of an epoch share."""
         if self._context is None:
-            from fiberaug.augment.cpu import CpuEngine  # noqa: PLC0415  # 1.7 s of import
-            from fiberaug.augment.environment import environment_hash  # noqa: PLC0415
-            from fiberaug.augment.replayable import why_not_replayable  # noqa: PLC0415
+            from fiberaug.augment.cpu import CpuEngine  # 1.7 s of import
+            from fiberaug.augment.environment import environment_hash
+            from fiberaug.augment.replayable import why_not_replayable
 
             leaves: list[tuple[str, str]] = []
             constant: tuple[dict[str, Any], ...] = ()
@@ -233,7 +233,11 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
                 if engine.normalize is not None:
                     last = str(len(self.compose.transforms) - 1)
                     normalize = engine.normalize
-                    step = {"path": last, "name": normalize.name, "params": normalize.params}
+                    step = {
+                        "path": last,
+                        "name": normalize.name,
+                        "params": normalize.params,
+                    }
                     constant = (step,)
             self._context = RecordContext(
                 epoch=0, seed=self.plan.seed, origin=SOURCE, decoder=self.setup.decode,
@@ -244,8 +248,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
 
     def manifest(self) -> dict[str, Any]:
         """Return what stands for a whole run once: enough to replay its records."""
-        from fiberaug.augment.cpu import pipeline_spec  # noqa: PLC0415
-        from fiberaug.augment.environment import environment  # noqa: PLC0415
+        from fiberaug.augment.cpu import pipeline_spec
+        from fiberaug.augment.environment import environment
 
         spec = None if self.compose is None else pipeline_spec(self.compose)
         return {
@@ -327,21 +331,21 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         return PlainPass(self, self._control)
 
 
-def _pipeline(transform: Any) -> Any:  # noqa: ANN401  # Albumentations has no types
+def _pipeline(transform: Any) -> Any:  # Albumentations has no types
     if transform is None:
         return None
     if isinstance(transform, str | Path):
         transform = Recipe.from_file(transform)
     if isinstance(transform, Recipe):
-        from fiberaug.augment.build import build_pipeline  # noqa: PLC0415  # 1.7 s of import
+        from fiberaug.augment.build import build_pipeline  # 1.7 s of import
 
         return build_pipeline(transform.operations)
-    from fiberaug.augment.cpu import as_compose  # noqa: PLC0415
+    from fiberaug.augment.cpu import as_compose
 
     return as_compose(transform)
 
 
-def _recipe_hash(compose: Any) -> str:  # noqa: ANN401
-    from fiberaug.augment.cpu import pipeline_hash  # noqa: PLC0415
+def _recipe_hash(compose: Any) -> str:
+    from fiberaug.augment.cpu import pipeline_hash
 
     return pipeline_hash(compose, {"decoder": DECODER})

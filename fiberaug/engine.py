@@ -18,7 +18,7 @@ from fiberaug.seeding import ShardUids, key
 from fiberaug.shards.reader import ShardPool, ShardRef
 
 if TYPE_CHECKING:
-    import albumentations as A  # noqa: N812  # the name that everybody uses
+    import albumentations as A  # the name that everybody uses
 
     from fiberaug.augment import cpu
 
@@ -107,7 +107,7 @@ class Engine:
         self.decode_s = 0.0
         self.augment_s = 0.0
         if setup.compose is not None:
-            from fiberaug.augment.cpu import CpuEngine  # noqa: PLC0415  # 1.7 s of import
+            from fiberaug.augment.cpu import CpuEngine  # 1.7 s of import
 
             names = [spec.name for spec in setup.decoder.specs]
             self._augment = CpuEngine(setup.compose, names)

@@ -75,7 +75,7 @@ class DataLoader:
         drop_last: bool = False,
         timeout: float = 0,
         worker_init_fn: Callable[[int], None] | None = None,
-        multiprocessing_context: Any = None,  # noqa: ANN401  # a name or a context, as torch
+        multiprocessing_context: Any = None,  # a name or a context, as torch
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
         device: str | torch.device | None = None,
@@ -282,7 +282,7 @@ class DataLoader:
         )
         return _batches(request, end)
 
-    def receive(self, epoch: int, messages: Iterator[Message]) -> Any:  # noqa: ANN401
+    def receive(self, epoch: int, messages: Iterator[Message]) -> Any:
         """Return the next batch of a pass. For :class:`_Pass`.
 
         Raises:
@@ -361,7 +361,7 @@ class _Pass(Iterator[Any]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Any:  # noqa: ANN401  # a dict, a tuple, or what collate_fn returns
+    def __next__(self) -> Any:  # a dict, a tuple, or what collate_fn returns
         if self._end is not None:
             raise self._end
         loader = self._loader

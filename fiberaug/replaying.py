@@ -145,7 +145,7 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
         UsageError: The run's pipeline did not serialise.
         ReplayMismatch: The shards are not those of the run.
     """
-    from fiberaug.augment.replayable import rebuild  # noqa: PLC0415  # 1.7 s of import
+    from fiberaug.augment.replayable import rebuild  # 1.7 s of import
 
     folder = Path(folder)
     manifest = read_manifest(folder.parent if folder.name == MANIFEST else folder)

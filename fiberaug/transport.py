@@ -105,7 +105,7 @@ class Builder(Dataset[Message]):
         """Return the message for a request; an exception is sent, not raised."""
         try:
             return self.build(request)
-        except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the consumer
+        except Exception as error:  # whatever went wrong belongs to the consumer
             error.add_note("".join(traceback.format_exception(error)).rstrip())
             return Message(end=request.first, error=_pickled(error))
 
@@ -149,8 +149,8 @@ class Builder(Dataset[Message]):
 def _pickled(error: Exception) -> bytes:
     try:
         data = pickle.dumps(error)
-        pickle.loads(data)  # noqa: S301  # our own bytes: can the other side read them?
-    except Exception:  # noqa: BLE001  # an exception can hold anything
+        pickle.loads(data)  # our own bytes: can the other side read them?
+    except Exception:  # an exception can hold anything
         text = f"{type(error).__name__}: {error}"
         data = pickle.dumps(
             RuntimeError("\n".join([text, *getattr(error, "__notes__", ())]))
@@ -160,7 +160,7 @@ def _pickled(error: Exception) -> bytes:
 
 def read_error(data: bytes) -> Exception:
     """Return the exception that a worker sent."""
-    error = pickle.loads(data)  # noqa: S301  # written by our own worker
+    error = pickle.loads(data)  # written by our own worker
     return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
@@ -215,7 +215,7 @@ class _Shared(Dataset[Message]):
 def _raise_fd_limit() -> None:
     """Let this process hold as many shared batches as the system allows."""
     try:
-        import resource  # noqa: PLC0415  # POSIX only
+        import resource  # POSIX only
     except ImportError:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -304,7 +304,7 @@ class Workers:
     def _end_processes(self) -> None:
         # Left to the garbage collector, torch waits 5 s for each worker.
         if self._messages is not None:
-            self._messages._shutdown_workers()  # noqa: SLF001  # torch has no public way
+            self._messages._shutdown_workers()  # torch has no public way
             self._messages = None
 
 

@@ -21,10 +21,14 @@ def write_set(tmp_path: Path) -> WriteSet:
     """A function (samples, name=, shard_size=) that writes shards and gives the folder."""
 
     def write(
-        content: Iterator[Mapping[str, Any]] | int, name: str = "set", shard_size: str = "60kB"
+        content: Iterator[Mapping[str, Any]] | int,
+        name: str = "set",
+        shard_size: str = "60kB",
     ) -> str:
         content = samples(content) if isinstance(content, int) else content
-        fiberaug.convert(content, tmp_path / name, shard_size=shard_size, progress=False)
+        fiberaug.convert(
+            content, tmp_path / name, shard_size=shard_size, progress=False
+        )
         return str(tmp_path / name)
 
     return write

@@ -10,7 +10,9 @@ import fiberaug
 
 
 def batch_of(shards, dataset=None, **options):
-    loader = fiberaug.DataLoader(fiberaug.StreamingDataset(shards, **(dataset or {})), 4, **options)
+    loader = fiberaug.DataLoader(
+        fiberaug.StreamingDataset(shards, **(dataset or {})), 4, **options
+    )
     return next(iter(loader))
 
 

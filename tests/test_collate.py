@@ -1,6 +1,6 @@
 """Batches of images and targets of several sizes."""
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import numpy as np
 import pytest
 import torch
@@ -30,7 +30,9 @@ def batch_of(shards, *, transform=None, **options):
 
 def test_images_of_several_sizes_do_not_stack_and_the_error_says_what_to_do(write_set):
     shards = write_set(detection())
-    with pytest.raises(fiberaug.UsageError, match="several|shapes in one batch") as caught:
+    with pytest.raises(
+        fiberaug.UsageError, match="several|shapes in one batch"
+    ) as caught:
         batch_of(shards)
 
     text = str(caught.value)
@@ -102,8 +104,15 @@ def test_yolo_targets_are_centres_and_sizes_of_the_image(write_set):
 
 def test_all_forms_travel_through_workers(write_set):
     shards = write_set(detection())
-    for options in ({"collate": "list"}, {"collate": "pad"}, {"collate": "pad", "targets": "yolo"}):
-        here, there = batch_of(shards, **options), batch_of(shards, **options, num_workers=1)
+    for options in (
+        {"collate": "list"},
+        {"collate": "pad"},
+        {"collate": "pad", "targets": "yolo"},
+    ):
+        here, there = (
+            batch_of(shards, **options),
+            batch_of(shards, **options, num_workers=1),
+        )
         for name in ("image", "mask", "targets", "bboxes"):
             if name not in here:
                 continue
@@ -116,8 +125,15 @@ def test_optional_fields_that_are_missing_are_empty(write_set):
         for i, sample in enumerate(samples(4)):
             yield {**sample, **({"caption": f"picture {i}"} if i % 2 else {})}
 
-    fields = {"image": "png", "label": "cls", "caption?": "txt", "bboxes?": "json:objects[].bbox"}
-    dataset = fiberaug.StreamingDataset(write_set(content()), fields=fields, train=False)
+    fields = {
+        "image": "png",
+        "label": "cls",
+        "caption?": "txt",
+        "bboxes?": "json:objects[].bbox",
+    }
+    dataset = fiberaug.StreamingDataset(
+        write_set(content()), fields=fields, train=False
+    )
     batch = next(iter(fiberaug.DataLoader(dataset, 4)))
 
     assert batch["caption"] == [None, "picture 1", None, "picture 3"]

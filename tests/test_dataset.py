@@ -1,7 +1,6 @@
 """What a data set is told, and what it says of itself."""
 
-
-import albumentations as A  # noqa: N812
+import albumentations as A
 import pytest
 from sets import photo, samples
 
@@ -33,12 +32,18 @@ def test_a_wrong_argument_is_refused_when_the_set_is_built(write_set, arguments,
 
 
 @pytest.mark.parametrize(
-    ("world_size", "batch_size", "rows"), [(1, None, 25), (2, None, 13), (2, 4, 13), (3, 4, 9)]
+    ("world_size", "batch_size", "rows"),
+    [(1, None, 25), (2, None, 13), (2, 4, 13), (3, 4, 9)],
 )
-def test_len_is_what_a_rank_yields_padding_included(write_set, world_size, batch_size, rows):
+def test_len_is_what_a_rank_yields_padding_included(
+    write_set, world_size, batch_size, rows
+):
     sets = [
         fiberaug.StreamingDataset(
-            write_set(25, f"set{rank}"), rank=rank, world_size=world_size, batch_size=batch_size
+            write_set(25, f"set{rank}"),
+            rank=rank,
+            world_size=world_size,
+            batch_size=batch_size,
         )
         for rank in range(world_size)
     ]
@@ -59,7 +64,9 @@ def test_the_rank_is_that_of_the_environment_where_none_is_given(monkeypatch):
 def test_shuffle_can_name_the_window(write_set):
     shards = write_set(60)
     orders = {
-        window: [s["__key__"] for s in fiberaug.StreamingDataset(shards, shuffle=window)]
+        window: [
+            s["__key__"] for s in fiberaug.StreamingDataset(shards, shuffle=window)
+        ]
         for window in (True, 4096, 5, False)
     }
 
@@ -82,14 +89,21 @@ def test_the_fields_that_convert_wrote_are_used(tmp_path):
 
     assert dataset.classes == ("a", "b")
     assert "label <- cls" in dataset.describe()
-    assert {s["__key__"]: s["label"] for s in dataset} == {"a/0": 0, "a/1": 0, "b/2": 1, "b/3": 1}
+    assert {s["__key__"]: s["label"] for s in dataset} == {
+        "a/0": 0,
+        "a/1": 0,
+        "b/2": 1,
+        "b/3": 1,
+    }
 
 
 def test_class_names_in_cls_members_are_resolved_through_the_manifest(tmp_path):
     with fiberaug.ShardWriter(tmp_path / "set", classes=["cat", "dog"]) as writer:
         for i, sample in enumerate(samples(4)):
             name = ["dog", "cat"][i % 2]
-            writer.write({"__key__": sample["__key__"], "image": sample["image"], "cls": name})
+            writer.write(
+                {"__key__": sample["__key__"], "image": sample["image"], "cls": name}
+            )
     dataset = fiberaug.StreamingDataset(tmp_path / "set", train=False)
 
     assert [s["label"] for s in dataset] == [1, 0, 1, 0]
@@ -105,7 +119,12 @@ def test_the_recipe_hash_names_pipeline_and_decoder(write_set):
     shards = write_set(3)
     hashes = {
         fiberaug.StreamingDataset(shards, transform=t).recipe_hash
-        for t in (None, A.HorizontalFlip(), A.HorizontalFlip(p=0.4), [A.HorizontalFlip()])
+        for t in (
+            None,
+            A.HorizontalFlip(),
+            A.HorizontalFlip(p=0.4),
+            [A.HorizontalFlip()],
+        )
     }
 
     assert len(hashes) == 3  # a leaf and a list of it are one pipeline

@@ -27,7 +27,10 @@ def shards(write_set):
 
 def run(shards, *, batch_size=8, log=None, num_workers=0, **dataset):
     loader = fiberaug.DataLoader(
-        fiberaug.StreamingDataset(shards, **dataset), batch_size, log=log, num_workers=num_workers
+        fiberaug.StreamingDataset(shards, **dataset),
+        batch_size,
+        log=log,
+        num_workers=num_workers,
     )
     return loader, list(loader)
 
@@ -51,7 +54,12 @@ def test_a_broken_sample_is_replaced_and_written_down(shards, tmp_path, num_work
     assert loader.stats()["quarantined"] == len(BROKEN)
     assert torch.equal(
         fiberaug.replay(stand_ins[0], loader)["image"],
-        next(b["image"][i] for b in batches for i, r in enumerate(b["record"]) if r == stand_ins[0]),
+        next(
+            b["image"][i]
+            for b in batches
+            for i, r in enumerate(b["record"])
+            if r == stand_ins[0]
+        ),
     )
 
 
@@ -66,8 +74,15 @@ def test_stand_ins_do_not_depend_on_who_makes_them(shards):
 @pytest.mark.filterwarnings("ignore:broken sample")
 def test_in_evaluation_a_broken_sample_is_a_padding_row_with_its_key(shards):
     _, batches = run(shards, train=False)
-    padded = [k for b in batches for k, p in zip(b["__key__"], b["is_pad"], strict=True) if p]
-    counted = [k for b in batches for k, p in zip(b["__key__"], b["is_pad"], strict=True) if not p]
+    padded = [
+        k for b in batches for k, p in zip(b["__key__"], b["is_pad"], strict=True) if p
+    ]
+    counted = [
+        k
+        for b in batches
+        for k, p in zip(b["__key__"], b["is_pad"], strict=True)
+        if not p
+    ]
 
     assert padded == [f"k{i:03d}" for i in BROKEN]
     assert counted == [f"k{i:03d}" for i in range(40) if i not in BROKEN]
@@ -147,22 +162,28 @@ def test_damage_to_the_shard_itself_is_raised_whatever_the_policy(write_set):
 def test_a_sample_without_a_required_field_is_that_samples_error(write_set):
     def content():
         for i, sample in enumerate(samples(12)):
-            yield sample if i != 5 else {k: v for k, v in sample.items() if k != "label"}
+            yield (
+                sample if i != 5 else {k: v for k, v in sample.items() if k != "label"}
+            )
 
-    with pytest.raises(fiberaug.SampleBroken, match=r"'label' <- cls is missing.*'label\?'"):
+    with pytest.raises(
+        fiberaug.SampleBroken, match=r"'label' <- cls is missing.*'label\?'"
+    ):
         run(write_set(content()), on_error="raise")
 
 
 def test_another_visit_of_a_sample_is_another_draw(write_set):
-    import albumentations as A  # noqa: N812, PLC0415
+    import albumentations as A
 
     dataset = fiberaug.StreamingDataset(
         write_set(8), transform=A.Compose([A.GaussNoise(p=1)]), seed=4
     )
-    from fiberaug.engine import Engine  # noqa: PLC0415
+    from fiberaug.engine import Engine
 
     engine = Engine(dataset.setup)
-    images = [engine.make(0, 1, 0, 0, visit=visit).fields["image"] for visit in (0, 1, 0)]
+    images = [
+        engine.make(0, 1, 0, 0, visit=visit).fields["image"] for visit in (0, 1, 0)
+    ]
 
     assert not np.array_equal(images[0], images[1])
     assert np.array_equal(images[0], images[2])

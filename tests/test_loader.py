@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import numpy as np
 import pytest
 import torch
@@ -33,7 +33,9 @@ def loader_of(shards, batch_size=8, *, dataset=None, **options) -> fiberaug.Data
 def test_a_list_of_batches_is_the_batches_one_by_one(write_set, num_workers):
     """Nothing that was given out is written again."""
     shards = write_set(50)
-    one_by_one = [b["image"].clone() for b in loader_of(shards, num_workers=num_workers)]
+    one_by_one = [
+        b["image"].clone() for b in loader_of(shards, num_workers=num_workers)
+    ]
     at_once = list(loader_of(shards, num_workers=num_workers))
 
     assert all(
@@ -43,7 +45,9 @@ def test_a_list_of_batches_is_the_batches_one_by_one(write_set, num_workers):
 
 def test_two_loaders_that_run_at_once_do_not_disturb_each_other(write_set):
     shards = write_set(50)
-    pipeline = A.Compose([A.RandomCrop(24, 24), A.ColorJitter(p=0.5)])  # one object for both
+    pipeline = A.Compose(
+        [A.RandomCrop(24, 24), A.ColorJitter(p=0.5)]
+    )  # one object for both
     alone = [b["image"] for b in loader_of(shards, dataset={"transform": pipeline})]
     left = loader_of(shards, dataset={"transform": pipeline})
     right = loader_of(shards, dataset={"transform": pipeline}, num_workers=1)
@@ -147,11 +151,21 @@ def test_ranks_make_equal_steps_and_padding_is_flagged(write_set):
     """25 samples on 2 ranks of 4: the last batch has 1 sample, so one rank pads."""
     shards = write_set(25)
     parts = [
-        list(loader_of(shards, 4, dataset={"rank": rank, "world_size": 2})) for rank in (0, 1)
+        list(loader_of(shards, 4, dataset={"rank": rank, "world_size": 2}))
+        for rank in (0, 1)
     ]
 
     assert len(parts[0]) == len(parts[1]) == 4
-    assert [int(b["is_pad"].sum()) for part in parts for b in part] == [0, 0, 0, 0, 0, 0, 0, 1]
+    assert [int(b["is_pad"].sum()) for part in parts for b in part] == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        1,
+    ]
     assert sorted(keys(parts[0]) + keys(parts[1])) == [f"k{i:03d}" for i in range(25)]
     assert parts[1][-1]["image"].shape == parts[0][-1]["image"].shape
 
@@ -199,7 +213,10 @@ def test_a_normalisation_at_the_end_is_that_of_albumentations_bit_for_bit(
     write_set, num_workers
 ):
     normalize = A.Normalize(mean=(0.3, 0.5, 0.6), std=(0.2, 0.1, 0.3))
-    dataset = {"transform": A.Compose([A.CenterCrop(32, 32), normalize]), "train": False}
+    dataset = {
+        "transform": A.Compose([A.CenterCrop(32, 32), normalize]),
+        "train": False,
+    }
     loader = loader_of(write_set(9), dataset=dataset, num_workers=num_workers)
     batch = next(iter(loader))
     expected = A.Compose([A.CenterCrop(32, 32), normalize])(image=photo(3))["image"]
@@ -210,17 +227,19 @@ def test_a_normalisation_at_the_end_is_that_of_albumentations_bit_for_bit(
 def test_no_global_generator_is_read_or_left_changed(write_set):
     import random
 
-    loader = loader_of(write_set(20), dataset={"transform": A.Compose([A.ColorJitter(p=1)])})
+    loader = loader_of(
+        write_set(20), dataset={"transform": A.Compose([A.ColorJitter(p=1)])}
+    )
     random.seed(1)
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
     torch.manual_seed(1)
     first = [b["image"] for b in loader]
-    drawn = random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+    drawn = random.random(), np.random.rand(), torch.rand(1).item()
     random.seed(1)
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
     torch.manual_seed(1)
 
-    assert drawn == (random.random(), np.random.rand(), torch.rand(1).item())  # noqa: NPY002
+    assert drawn == (random.random(), np.random.rand(), torch.rand(1).item())
     loader.set_epoch(0)
     assert all(torch.equal(a, b["image"]) for a, b in zip(first, loader, strict=True))
 
@@ -239,7 +258,9 @@ def _pids(rows):
 
 @pytest.mark.timeout(60)
 def test_a_killed_worker_is_an_error_that_names_what_was_in_flight(write_set):
-    loader = loader_of(write_set(60), 4, dataset={"transform": A.Compose([_Kill()])}, num_workers=2)
+    loader = loader_of(
+        write_set(60), 4, dataset={"transform": A.Compose([_Kill()])}, num_workers=2
+    )
     it = iter(loader)
     with pytest.raises(fiberaug.WorkerDied, match="batches at positions"):
         list(it)
@@ -261,7 +282,9 @@ class _Kill(A.ImageOnlyTransform):
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_fault_of_the_program_surfaces_at_once_with_the_sample(write_set, num_workers):
+def test_a_fault_of_the_program_surfaces_at_once_with_the_sample(
+    write_set, num_workers
+):
     dataset = {"transform": A.Compose([_Fault()])}
     it = iter(loader_of(write_set(20), dataset=dataset, num_workers=num_workers))
     with pytest.raises(ZeroDivisionError) as caught:
@@ -294,7 +317,9 @@ class _Fault(A.ImageOnlyTransform):
         ({"targets": "coco"}, "targets must be one of"),
     ],
 )
-def test_a_wrong_argument_is_refused_when_the_loader_is_built(write_set, arguments, words):
+def test_a_wrong_argument_is_refused_when_the_loader_is_built(
+    write_set, arguments, words
+):
     with pytest.raises(fiberaug.UsageError, match=words):
         fiberaug.DataLoader(fiberaug.StreamingDataset(write_set(9)), **arguments)
 

@@ -15,7 +15,9 @@ from fiberaug.passes import PassControl
 
 
 def ours(shards, batch_size, epochs=1, **dataset):
-    loader = fiberaug.DataLoader(fiberaug.StreamingDataset(shards, **dataset), batch_size)
+    loader = fiberaug.DataLoader(
+        fiberaug.StreamingDataset(shards, **dataset), batch_size
+    )
     return [[key for b in loader for key in b["__key__"]] for _ in range(epochs)]
 
 
@@ -43,7 +45,9 @@ def test_three_epochs_are_those_of_our_loader(write_set, options):
 
 
 def test_several_workers_must_be_told_the_batch_size(write_set):
-    loader = TorchLoader(fiberaug.StreamingDataset(write_set(20)), batch_size=4, num_workers=2)
+    loader = TorchLoader(
+        fiberaug.StreamingDataset(write_set(20)), batch_size=4, num_workers=2
+    )
     with pytest.raises(fiberaug.UsageError, match="give the data set batch_size="):
         next(iter(loader))
 
@@ -56,18 +60,25 @@ def test_one_process_needs_not_be_told(write_set):
 
 def test_samples_without_a_batch_are_in_the_order_of_positions(write_set):
     shards = write_set(20)
-    loader = TorchLoader(fiberaug.StreamingDataset(shards, batch_size=1), batch_size=None, num_workers=2)
+    loader = TorchLoader(
+        fiberaug.StreamingDataset(shards, batch_size=1), batch_size=None, num_workers=2
+    )
 
     assert [s["__key__"] for s in loader] == ours(shards, 1)[0]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_set_epoch_reaches_workers_and_the_next_pass_goes_on_from_there(write_set, num_workers):
+def test_set_epoch_reaches_workers_and_the_next_pass_goes_on_from_there(
+    write_set, num_workers
+):
     shards = write_set(30)
     epochs = ours(shards, 5, 6)
     dataset = fiberaug.StreamingDataset(shards, batch_size=5)
     loader = TorchLoader(
-        dataset, batch_size=5, num_workers=num_workers, persistent_workers=num_workers > 0
+        dataset,
+        batch_size=5,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
     )
 
     def one():
@@ -100,7 +111,9 @@ def test_ranks_yield_equal_rows_and_flag_padding(write_set):
     shards = write_set(25)
     rows = []
     for rank in range(2):
-        dataset = fiberaug.StreamingDataset(shards, rank=rank, world_size=2, batch_size=4)
+        dataset = fiberaug.StreamingDataset(
+            shards, rank=rank, world_size=2, batch_size=4
+        )
         rows.append(list(dataset))
         assert len(rows[-1]) == len(dataset) == 13
 
@@ -137,9 +150,14 @@ class _Worker:
 
 
 @given(
-    st.integers(1, 5), st.integers(1, 6), st.randoms(use_true_random=False), st.booleans()
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.randoms(use_true_random=False),
+    st.booleans(),
 )
-def test_workers_agree_on_the_epoch_in_whatever_order_they_begin(workers, count, rng, persistent):
+def test_workers_agree_on_the_epoch_in_whatever_order_they_begin(
+    workers, count, rng, persistent
+):
     """Also where a slow worker begins a pass after a fast one began the next."""
     word = PassControl(fixed=False)
     controls = [_copy(word) for _ in range(workers)]
@@ -187,7 +205,6 @@ def test_a_failed_pass_stays_failed(write_set):
     def decoder(_):
         if random.random() < 2:  # always; keeps the linter from seeing dead code
             raise ZeroDivisionError
-        return None
 
     running = iter(fiberaug.StreamingDataset(write_set(5), decoders={"png": decoder}))
     for _ in range(2):

@@ -23,7 +23,7 @@ def test_its_python_runs(tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)  # noqa: S102  # our own text
+        exec(compile(block, "README.md", "exec"), names)  # our own text
 
     assert len(blocks) >= 1
     assert names["image"].shape == (4, 3, 224, 224)
@@ -31,7 +31,9 @@ def test_its_python_runs(tmp_path, monkeypatch):
     names["loader"].close()
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
+@pytest.mark.parametrize(
+    "link", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README)))
+)
 def test_its_links_lead_somewhere(link):
     if not (ROOT / "CONTRIBUTING.md").exists():
         pytest.skip("not in a checkout")

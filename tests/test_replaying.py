@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import numpy as np
 import pytest
 import torch
@@ -54,7 +54,11 @@ def test_every_row_of_two_epochs_is_replayed_bit_for_bit(run):
 def test_a_record_in_any_form_is_replayed_from_any_source(run, form, source):
     loader, batches, folder = run
     record = batches[5]["record"][2]
-    given = {"record": record, "dict": json.loads(record.to_json()), "json": record.to_json()}
+    given = {
+        "record": record,
+        "dict": json.loads(record.to_json()),
+        "json": record.to_json(),
+    }
     place = {"loader": loader, "dataset": loader.dataset, "folder": folder}
 
     sample = fiberaug.replay(given[form], place[source])
@@ -79,7 +83,9 @@ def test_a_fresh_process_replays_from_json_text_and_the_run_folder(run, tmp_path
         cwd=tmp_path, check=True, env={**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"},
     )  # fmt: skip
 
-    assert np.array_equal(np.load(tmp_path / "image.npy"), batches[1]["image"][4].numpy())
+    assert np.array_equal(
+        np.load(tmp_path / "image.npy"), batches[1]["image"][4].numpy()
+    )
 
 
 def test_the_command_writes_the_pixels_before_normalisation(run, tmp_path):
@@ -103,7 +109,9 @@ def test_the_command_writes_the_pixels_before_normalisation(run, tmp_path):
 def test_another_recipe_is_refused(run, write_set):
     loader, batches, _ = run
     path = loader.dataset.shard_set.refs[0].path
-    other = fiberaug.StreamingDataset(os.path.dirname(path), transform=A.HorizontalFlip(), seed=9)
+    other = fiberaug.StreamingDataset(
+        os.path.dirname(path), transform=A.HorizontalFlip(), seed=9
+    )
     with pytest.raises(fiberaug.ReplayMismatch, match="recipe"):
         fiberaug.replay(batches[0]["record"][0], other)
 
@@ -111,7 +119,9 @@ def test_another_recipe_is_refused(run, write_set):
 def test_other_data_under_the_same_name_is_refused(run, write_set):
     _, batches, _ = run
     moved = ({**s, "__key__": f"x{s['__key__']}"} for s in samples(30))
-    other = fiberaug.StreamingDataset(write_set(moved, "moved"), transform=PIPELINE, seed=9)
+    other = fiberaug.StreamingDataset(
+        write_set(moved, "moved"), transform=PIPELINE, seed=9
+    )
     with pytest.raises(fiberaug.ReplayMismatch, match="no sample"):
         fiberaug.replay(batches[0]["record"][0], other)
 

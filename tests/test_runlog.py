@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import pytest
 
 import fiberaug
@@ -15,7 +15,9 @@ from fiberaug.runlog import read_manifest
 PIPELINE = A.Compose([A.RandomCrop(24, 24), A.HorizontalFlip()])
 
 
-def test_every_delivered_row_is_in_the_log_in_order_without_padding(write_set, tmp_path):
+def test_every_delivered_row_is_in_the_log_in_order_without_padding(
+    write_set, tmp_path
+):
     shards = write_set(21)
     with fiberaug.DataLoader(
         fiberaug.StreamingDataset(shards, transform=PIPELINE), 8, log=tmp_path / "run"
@@ -62,7 +64,9 @@ for n, batch in enumerate(loader):
 
 
 @pytest.mark.timeout(60)
-def test_a_killed_run_keeps_what_it_delivered_and_can_be_gone_on_with(write_set, tmp_path):
+def test_a_killed_run_keeps_what_it_delivered_and_can_be_gone_on_with(
+    write_set, tmp_path
+):
     shards, run = write_set(60), tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, shards, str(run)], stdout=subprocess.PIPE, text=True
@@ -77,13 +81,21 @@ def test_a_killed_run_keeps_what_it_delivered_and_can_be_gone_on_with(write_set,
 
     assert [r.position for r in fiberaug.RecordLog(run)] == list(range(24))
     for _ in range(2):  # the second time a whole frame precedes
-        with fiberaug.DataLoader(fiberaug.StreamingDataset(shards), 4, log=run) as loader:
+        with fiberaug.DataLoader(
+            fiberaug.StreamingDataset(shards), 4, log=run
+        ) as loader:
             next(iter(loader))
-    assert [r.position for r in fiberaug.RecordLog(run)] == [*range(24), *range(4), *range(4)]
+    assert [r.position for r in fiberaug.RecordLog(run)] == [
+        *range(24),
+        *range(4),
+        *range(4),
+    ]
 
 
-def test_losses_are_attached_to_samples_and_do_not_disturb_the_records(write_set, tmp_path):
-    import zstandard  # noqa: PLC0415
+def test_losses_are_attached_to_samples_and_do_not_disturb_the_records(
+    write_set, tmp_path
+):
+    import zstandard
 
     with fiberaug.DataLoader(
         fiberaug.StreamingDataset(write_set(10)), 4, log=tmp_path / "run"

@@ -46,7 +46,11 @@ def test_an_error_of_ours_arrives_with_its_type_place_and_traceback(write_set):
         write_set(4), decoders={"png": decoder_that_raises(error)}, on_error="raise"
     )
     with pytest.raises(fiberaug.SampleBroken) as caught:
-        list(fiberaug.DataLoader(dataset, 2, num_workers=1, multiprocessing_context="fork"))
+        list(
+            fiberaug.DataLoader(
+                dataset, 2, num_workers=1, multiprocessing_context="fork"
+            )
+        )
 
     assert caught.value.key.startswith("k00")
     assert caught.value.stage == "decode"

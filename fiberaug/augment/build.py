@@ -5,8 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
-import albumentations as A  # noqa: N812  # the name that everybody uses
+import albumentations as A  # the name that everybody uses
 
 from fiberaug.errors import UsageError
 
@@ -70,7 +69,7 @@ def _build_all(
     return [_build(op, known, f"{where}[{i}]") for i, op in enumerate(operations)]
 
 
-def _build(operation: Mapping[str, Any], known: Mapping[str, type], where: str) -> Any:  # noqa: ANN401
+def _build(operation: Mapping[str, Any], known: Mapping[str, type], where: str) -> Any:
     ((name, arguments),) = operation.items()
     if name in _REFUSED:
         raise UsageError(f"{where}: {name} cannot stand in a recipe: {_REFUSED[name]}")

@@ -1,6 +1,6 @@
 """The style sheet of the report, for wide screens, phones, light and dark."""
 
-# ruff: noqa: E501  # a rule a line
+# a rule a line
 
 __all__ = ["STYLE"]
 

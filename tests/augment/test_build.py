@@ -1,6 +1,6 @@
 """A recipe names known operations with bounded arguments, or is refused by place."""
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import numpy as np
 import pytest
 

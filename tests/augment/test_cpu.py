@@ -3,7 +3,7 @@
 import copy
 import pickle
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import numpy as np
 import pytest
 
@@ -20,14 +20,27 @@ from fiberaug.seeding import KeyedGenerators, key
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
 COMPOSITIONS = {
     "flat": [A.HorizontalFlip(), A.RandomGamma(), A.RandomCrop(40, 40)],
-    "one of": [A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1)], p=0.6), A.RandomGamma()],
-    "some of": [A.SomeOf([A.Transpose(p=1), A.RandomGamma(p=1), A.Posterize(p=1)], n=2)],
-    "some of, replaced": [
-        A.SomeOf([A.RandomGamma(p=1), A.RandomBrightnessContrast(p=1)], n=3, replace=True)
+    "one of": [
+        A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1)], p=0.6),
+        A.RandomGamma(),
     ],
-    "random order": [A.RandomOrder([A.ColorJitter(), A.GaussNoise(), A.Solarize()], n=3)],
+    "some of": [
+        A.SomeOf([A.Transpose(p=1), A.RandomGamma(p=1), A.Posterize(p=1)], n=2)
+    ],
+    "some of, replaced": [
+        A.SomeOf(
+            [A.RandomGamma(p=1), A.RandomBrightnessContrast(p=1)], n=3, replace=True
+        )
+    ],
+    "random order": [
+        A.RandomOrder([A.ColorJitter(), A.GaussNoise(), A.Solarize()], n=3)
+    ],
     "one or other": [A.OneOrOther(A.RandomGamma(p=1), A.Posterize(p=1))],
-    "nested": [A.Sequential([A.OneOf([A.Sequential([A.Transpose(), A.RandomGamma()], p=1)])], p=1)],
+    "nested": [
+        A.Sequential(
+            [A.OneOf([A.Sequential([A.Transpose(), A.RandomGamma()], p=1)])], p=1
+        )
+    ],
 }
 
 
@@ -75,7 +88,8 @@ def test_pixels_are_those_of_the_pipeline_itself_with_the_same_generators(name):
     for draw in keys(20):
         generators.jump(draw)
         assert np.array_equal(
-            compose(image=IMAGE)["image"], engine({"image": IMAGE}, draw).fields["image"]
+            compose(image=IMAGE)["image"],
+            engine({"image": IMAGE}, draw).fields["image"],
         )
 
 
@@ -94,9 +108,12 @@ def test_the_users_object_is_neither_changed_nor_reseeded():
 
 def test_gates_of_a_pipeline_are_independent():
     """Albumentations' own ``seed=`` opens all gates together or none."""
-    engine = CpuEngine(A.Compose([A.HorizontalFlip(), A.VerticalFlip(), A.InvertImg()]), ["image"])
+    engine = CpuEngine(
+        A.Compose([A.HorizontalFlip(), A.VerticalFlip(), A.InvertImg()]), ["image"]
+    )
     counts = np.bincount(
-        [len(engine({"image": IMAGE[:8, :8]}, draw).operations) for draw in keys(800)], minlength=4
+        [len(engine({"image": IMAGE[:8, :8]}, draw).operations) for draw in keys(800)],
+        minlength=4,
     )
 
     expected = 800 * np.array([1, 3, 3, 1]) / 8
@@ -113,25 +130,37 @@ def test_one_leaf_in_two_places_is_logged_in_both():
 
 
 def test_boxes_get_a_processor_where_the_pipeline_has_none():
-    engine = CpuEngine(A.Compose([A.HorizontalFlip(p=1)]), ["image", "bboxes", "bbox_labels"])
+    engine = CpuEngine(
+        A.Compose([A.HorizontalFlip(p=1)]), ["image", "bboxes", "bbox_labels"]
+    )
     sample = {
         "image": IMAGE,
-        "bboxes": np.array([[0, 0, 10, 20], [5, 5, 5, 9], [70, 50, 90, 70]], np.float32),
+        "bboxes": np.array(
+            [[0, 0, 10, 20], [5, 5, 5, 9], [70, 50, 90, 70]], np.float32
+        ),
         "bbox_labels": np.array([4, 5, 6]),
     }
     out = engine(sample, keys(1)[0]).fields
 
-    assert out["bboxes"].tolist() == [[70, 0, 80, 20], [0, 50, 10, 64]]  # clipped; empty one gone
+    assert out["bboxes"].tolist() == [
+        [70, 0, 80, 20],
+        [0, 50, 10, 64],
+    ]  # clipped; empty one gone
     assert out["bbox_labels"].tolist() == [4, 6]
     assert (out["bboxes"].dtype, out["bbox_labels"].dtype) == (np.float32, np.int64)
-    empty = {**sample, "bboxes": np.zeros((0, 4), np.float32), "bbox_labels": np.zeros(0, np.int64)}
+    empty = {
+        **sample,
+        "bboxes": np.zeros((0, 4), np.float32),
+        "bbox_labels": np.zeros(0, np.int64),
+    }
     assert engine(empty, keys(1)[0]).fields["bboxes"].shape == (0, 4)
 
 
 def test_the_users_own_box_parameters_count():
     params = A.BboxParams("pascal_voc", label_fields=["labels"], min_visibility=0.5)
     engine = CpuEngine(
-        A.Compose([A.Crop(0, 0, 20, 20)], bbox_params=params), ["image", "bboxes", "bbox_labels"]
+        A.Compose([A.Crop(0, 0, 20, 20)], bbox_params=params),
+        ["image", "bboxes", "bbox_labels"],
     )
     sample = {
         "image": IMAGE,
@@ -152,11 +181,22 @@ def test_masks_and_points_go_where_the_pixels_go():
     image[10, 20] = (255, 0, 255)
     mask[10, 20] = 7
     engine = CpuEngine(
-        A.Compose([A.OneOf([A.HorizontalFlip(p=1), A.Transpose(p=1), A.RandomRotate90(p=1)], p=1)]),
+        A.Compose(
+            [
+                A.OneOf(
+                    [A.HorizontalFlip(p=1), A.Transpose(p=1), A.RandomRotate90(p=1)],
+                    p=1,
+                )
+            ]
+        ),
         ["image", "mask", "keypoints"],
     )
     for draw in keys(20):
-        sample = {"image": image, "mask": mask, "keypoints": np.array([[20, 10]], np.float32)}
+        sample = {
+            "image": image,
+            "mask": mask,
+            "keypoints": np.array([[20, 10]], np.float32),
+        }
         out = engine(sample, draw).fields
         (y,), (x,) = np.nonzero(out["mask"])
         assert tuple(out["image"][y, x]) == (255, 0, 255)
@@ -171,7 +211,9 @@ def test_a_trailing_normalisation_is_taken_out_and_tabulated(tail):
     assert image.dtype == np.uint8
     expected = A.Normalize()(image=np.ascontiguousarray(IMAGE[:, ::-1]))["image"]
     table = engine.normalize.table(3)
-    assert np.array_equal(np.stack([table[c][image[..., c]] for c in range(3)], -1), expected)
+    assert np.array_equal(
+        np.stack([table[c][image[..., c]] for c in range(3)], -1), expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,14 +229,18 @@ def test_any_other_normalisation_stays_where_the_user_put_it(transforms):
 
 
 def test_a_normalisation_after_float_pixels_is_done_in_the_worker():
-    engine = CpuEngine(A.Compose([A.ToFloat(max_value=255), A.Normalize(max_pixel_value=1)]), ["image"])
+    engine = CpuEngine(
+        A.Compose([A.ToFloat(max_value=255), A.Normalize(max_pixel_value=1)]), ["image"]
+    )
     image = engine({"image": IMAGE}, keys(1)[0]).fields["image"]
 
     assert np.allclose(image, A.Normalize()(image=IMAGE)["image"], atol=1e-5)
 
 
 def test_whether_a_pipeline_can_be_rebuilt_is_tried_not_believed():
-    assert why_not_replayable(A.Compose([A.RandomCrop(300, 300), A.ColorJitter()])) is None
+    assert (
+        why_not_replayable(A.Compose([A.RandomCrop(300, 300), A.ColorJitter()])) is None
+    )
     opaque = A.Compose([A.Lambda(image=_same)])
     assert "does not serialise" in why_not_replayable(opaque)
     selective = A.SelectiveChannelTransform([A.RandomGamma(p=1)], channels=(0, 2), p=1)
@@ -211,7 +257,9 @@ def test_the_hash_names_the_pipeline_and_nothing_else():
 
     assert pipeline_hash(one, {"d": 1}) == pipeline_hash(same, {"d": 1})
     assert pipeline_hash(one, {"d": 1}) != pipeline_hash(one, {"d": 2})
-    assert pipeline_hash(one, {}) != pipeline_hash(A.Compose([A.RandomCrop(30, 31)]), {})
+    assert pipeline_hash(one, {}) != pipeline_hash(
+        A.Compose([A.RandomCrop(30, 31)]), {}
+    )
     opaque = [A.Compose([A.Lambda(image=_same)]) for _ in range(2)]
     assert pipeline_hash(opaque[0], {}) == pipeline_hash(opaque[1], {})
 

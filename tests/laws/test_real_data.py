@@ -6,7 +6,7 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import pytest
 import webdataset
 
@@ -32,16 +32,26 @@ def by_key(loader) -> dict[str, str]:
     found = {}
     for batch in loader:
         for key, image, label, pad in zip(
-            batch["__key__"], batch["image"], batch["label"], batch["is_pad"], strict=True
+            batch["__key__"],
+            batch["image"],
+            batch["label"],
+            batch["is_pad"],
+            strict=True,
         ):
             if not pad:
                 assert key not in found
-                found[key] = sha256(image.numpy().tobytes() + bytes([int(label)])).hexdigest()
+                found[key] = sha256(
+                    image.numpy().tobytes() + bytes([int(label)])
+                ).hexdigest()
     return found
 
 
-def test_shards_without_an_index_stream_as_they_are_and_with_one_give_the_same_pixels(tmp_path):
-    pipeline = A.Compose([A.RandomResizedCrop((32, 32)), A.ColorJitter(), A.Normalize()])
+def test_shards_without_an_index_stream_as_they_are_and_with_one_give_the_same_pixels(
+    tmp_path,
+):
+    pipeline = A.Compose(
+        [A.RandomResizedCrop((32, 32)), A.ColorJitter(), A.Normalize()]
+    )
     shards = str(CIFAR / "train-{000000..000001}.tar")
     bare = fiberaug.StreamingDataset(shards, transform=pipeline)
     with pytest.raises(TypeError, match="fiberaug index"):
@@ -56,7 +66,11 @@ def test_shards_without_an_index_stream_as_they_are_and_with_one_give_the_same_p
 
 def test_a_stream_without_an_index_resumes_and_splits_over_ranks(tmp_path):
     shards = str(CIFAR / "test-000000.tar")
-    whole = [k for b in fiberaug.DataLoader(fiberaug.StreamingDataset(shards), 32) for k in b["__key__"]]
+    whole = [
+        k
+        for b in fiberaug.DataLoader(fiberaug.StreamingDataset(shards), 32)
+        for k in b["__key__"]
+    ]
     loader = fiberaug.DataLoader(fiberaug.StreamingDataset(shards), 32, num_workers=2)
     running = iter(loader)
     for _ in range(7):
@@ -86,7 +100,9 @@ def clothing(tmp_path_factory):
     shutil.rmtree(folder)
 
 
-def test_a_folder_of_photos_converts_verifies_and_plain_webdataset_reads_the_same(clothing):
+def test_a_folder_of_photos_converts_verifies_and_plain_webdataset_reads_the_same(
+    clothing,
+):
     found = verify(str(clothing), progress=False)
     classes = sorted(p.name for p in CLOTHING.iterdir() if p.is_dir())
     read = {
@@ -106,7 +122,9 @@ def test_a_folder_of_photos_converts_verifies_and_plain_webdataset_reads_the_sam
 
 @pytest.mark.slow
 def test_photos_cut_after_every_batch_and_resumed_elsewhere_go_on(clothing):
-    pipeline = A.Compose([A.RandomResizedCrop((64, 64)), A.ColorJitter(), A.Normalize()])
+    pipeline = A.Compose(
+        [A.RandomResizedCrop((64, 64)), A.ColorJitter(), A.Normalize()]
+    )
 
     def loader(batch_size, rank=0, world_size=1, **options):
         dataset = fiberaug.StreamingDataset(
@@ -116,9 +134,15 @@ def test_photos_cut_after_every_batch_and_resumed_elsewhere_go_on(clothing):
 
     def rows(batch):
         return [
-            sha256(key.encode() + image.numpy().tobytes() + record.to_json().encode()).digest()
+            sha256(
+                key.encode() + image.numpy().tobytes() + record.to_json().encode()
+            ).digest()
             for key, image, record, pad in zip(
-                batch["__key__"], batch["image"], batch["record"], batch["is_pad"], strict=True
+                batch["__key__"],
+                batch["image"],
+                batch["record"],
+                batch["is_pad"],
+                strict=True,
             )
             if not pad
         ]
@@ -135,5 +159,7 @@ def test_photos_cut_after_every_batch_and_resumed_elsewhere_go_on(clothing):
             again = loader(local, rank, world, num_workers=k % 3)
             again.load_state_dict(state)
             parts.append([rows(batch) for batch in again])
-        rest = [row for group in zip(*parts, strict=True) for part in group for row in part]
+        rest = [
+            row for group in zip(*parts, strict=True) for part in group for row in part
+        ]
         assert rest == unbroken[512 * k :], k
