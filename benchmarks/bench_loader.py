@@ -68,7 +68,7 @@ def _threads(_worker):
 
 
 def plain_webdataset(shards):
-    import webdataset as wds
+    import webdataset as wds  # noqa: PLC0415
 
     dataset = wds.WebDataset(shards[0], shardshuffle=100, empty_check=False, seed=0)
     dataset = dataset.shuffle(1000).map(_work)
@@ -126,5 +126,6 @@ def bench_against_plain_webdataset(benchmark, shards):
     ]
     benchmark.extra_info["ratio_cpu_median"] = round(statistics.median(ratios), 3)
     print(
-        f"ratio per CPU-second: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        f"ratio per CPU-second: {statistics.median(ratios):.2f}"
+        f" ({min(ratios):.2f} to {max(ratios):.2f})"
     )

@@ -81,7 +81,7 @@ def _context(engine):
 def _bench(benchmark, leaves):
     cost, engine, image = benchmark.pedantic(_cost, args=(leaves,), rounds=1)
     batches = _recorded(engine, image)
-    packed = [p for batch in batches for p in pickle.loads(batch)]
+    packed = [p for batch in batches for p in pickle.loads(batch)]  # noqa: S301
     context = _context(engine)
     started = time.process_time()
     texts = Records(packed, context).texts()
@@ -93,7 +93,8 @@ def _bench(benchmark, leaves):
     benchmark.extra_info["packed_us_per_sample"] = round(cost, 2)
     benchmark.extra_info["text_us_per_sample"] = round(cost + text, 2)
     print(
-        f"\n{len(leaves)} operations: {cost:.1f} us packed, {cost + text:.1f} us as text"
+        f"\n{len(leaves)} operations: {cost:.1f} us packed,"
+        f" {cost + text:.1f} us as text"
     )
 
 

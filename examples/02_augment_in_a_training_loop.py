@@ -13,7 +13,7 @@ Why:     The pipeline is your own Albumentations object. What a sample looks lik
 import tempfile
 from pathlib import Path
 
-import albumentations as A  # the name that everybody uses
+import albumentations as A
 import numpy as np
 import torch
 from torch import nn

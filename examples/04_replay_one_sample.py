@@ -12,7 +12,7 @@ Why:     A record holds what was drawn and the key that it was drawn from. Repla
 import tempfile
 from pathlib import Path
 
-import albumentations as A  # the name that everybody uses
+import albumentations as A
 import numpy as np
 import torch
 

@@ -68,9 +68,9 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:  # whatever the name stands for
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
     if name == "__version__":
-        from importlib.metadata import version  # 20 ms
+        from importlib.metadata import version  # noqa: PLC0415  # 20 ms
 
         return version("fiberaug")
     if name not in __all__:

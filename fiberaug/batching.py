@@ -53,7 +53,7 @@ class BatchFinisher:
 
     def __call__(
         self, message: Message, records: Records | None, table: NormalizeTable | None
-    ) -> Any:  # a dict, a tuple, or what collate_fn returns
+    ) -> Any:  # noqa: ANN401  # a dict, a tuple, or what collate_fn returns
         """Return the batch.
 
         Args:
@@ -86,7 +86,7 @@ class BatchFinisher:
             return batch
         return tuple(batch[name] for name in self._output)
 
-    def _place(self, value: Any) -> Any:  # tensors, and what holds them
+    def _place(self, value: Any) -> Any:  # noqa: ANN401  # tensors, and what holds them
         if isinstance(value, torch.Tensor):
             if self._pin:
                 value = value.pin_memory()
@@ -100,7 +100,7 @@ class BatchFinisher:
         return value
 
 
-def _tensor(value: Any) -> Any:
+def _tensor(value: Any) -> Any:  # noqa: ANN401
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 

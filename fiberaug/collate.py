@@ -118,7 +118,7 @@ class Collate:
 
     def _arrays(
         self, name: str, arrays: list[NDArray[Any]], keys: Sequence[str]
-    ) -> Any:
+    ) -> Any:  # noqa: ANN401
         if self.mode == "list" and arrays[0].ndim > 1:
             return arrays
         if self.mode == "pad" and name == "mask":
@@ -139,8 +139,8 @@ def _stack(name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> NDArra
             f"{key!r} {list(shape)}" for shape, key in list(shapes.items())[:4]
         )
         raise UsageError(
-            f"{name} has {len(shapes)} shapes in one batch: {seen}. End the pipeline with a"
-            ' crop or resize, or give the loader collate="pad" or collate="list"'
+            f"{name} has {len(shapes)} shapes in one batch: {seen}. End the pipeline"
+            ' with a crop or resize, or give the loader collate="pad" or collate="list"'
         )
     return np.stack(arrays)
 
@@ -157,7 +157,7 @@ def _ragged(name: str, values: list[Any]) -> Ragged:
 def normalize_batch(
     image: NDArray[Any], normalize: NormalizeTable | None
 ) -> torch.Tensor:
-    """Return images [..., C, H, W], normalised where they are uint8 and a table is given.
+    """Return images [..., C, H, W], normalised where uint8 and a table is given.
 
     Args:
         image: uint8 or float32.
@@ -203,11 +203,11 @@ def shape_targets(batch: dict[str, Any], targets: str) -> dict[str, Any]:
 
     Args:
         batch: The batch; its :class:`Ragged` values are replaced.
-        targets: ``list``: a tensor a row. ``padded``: one tensor [B, most, ...], labels
-            padded with -1, boxes and points with 0. ``torchvision``: ``targets``, a list
-            of ``{"boxes", "labels"}``. ``yolo``: ``targets`` [sum of N, 6], rows (row of
-            the batch, label, centre x, centre y, width, height), the last four in [0, 1]
-            of the image's size.
+        targets: ``list``: a tensor a row. ``padded``: one tensor [B, most, ...],
+            labels padded with -1, boxes and points with 0. ``torchvision``:
+            ``targets``, a list of ``{"boxes", "labels"}``. ``yolo``: ``targets``
+            [sum of N, 6], rows (row of the batch, label, centre x, centre y, width,
+            height), the last four in [0, 1] of the image's size.
     """
     ragged = {name: value for name, value in batch.items() if isinstance(value, Ragged)}
     if not ragged:
@@ -235,7 +235,9 @@ def shape_targets(batch: dict[str, Any], targets: str) -> dict[str, Any]:
 
 
 def _yolo(
-    boxes: list[torch.Tensor], labels: list[torch.Tensor], images: Any
+    boxes: list[torch.Tensor],
+    labels: list[torch.Tensor],
+    images: Any,  # noqa: ANN401  # a tensor or a list of them
 ) -> torch.Tensor:
     parts = []
     for row, (box, label) in enumerate(zip(boxes, labels, strict=True)):

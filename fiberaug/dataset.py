@@ -68,10 +68,11 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     Args:
         shards: Path with braces or a glob, a folder, a list of such, or a webdataset
             object that only names shards.
-        fields: ``auto``, a preset, or a mapping such as ``{"image": "jpg;png", "label":
-            "cls;json:label", "caption?": "txt"}``; ``?`` marks a field that may miss.
-        transform: An Albumentations transform, a :class:`fiberaug.Recipe` or the path of
-            a recipe file.
+        fields: ``auto``, a preset, or a mapping such as ``{"image": "jpg;png",
+            "label": "cls;json:label", "caption?": "txt"}``; ``?`` marks a field that
+            may miss.
+        transform: An Albumentations transform, a :class:`fiberaug.Recipe` or the path
+            of a recipe file.
         train: False for evaluation: no shuffle, every sample once, broken ones masked,
             the epoch fixed at 0.
         shuffle: Defaults to ``train``; an int is the window in samples.
@@ -85,7 +86,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             10 samples may.
         batch_size: Rows of this rank's batches, for a plain torch DataLoader.
         rank: This process's rank. None: torch.distributed, else ``RANK``, else 0.
-        world_size: Number of ranks. None: torch.distributed, else ``WORLD_SIZE``, else 1.
+        world_size: Number of ranks. None: torch.distributed, else ``WORLD_SIZE``,
+            else 1.
         index_dir: Folder of the index side-cars. None: beside the shards.
         record: ``packed``, ``text`` (records as JSON) or ``none``.
         unit: b0, positions dealt in a row from one lane.
@@ -100,10 +102,10 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
 
     def __init__(
         self,
-        shards: Any,  # see the docstring
+        shards: Any,  # noqa: ANN401  # see the docstring
         *,
         fields: Mapping[str, str] | str = "auto",
-        transform: Any = None,  # see the docstring
+        transform: Any = None,  # noqa: ANN401  # see the docstring
         train: bool = True,
         shuffle: bool | int | None = None,
         seed: int = 0,
@@ -217,9 +219,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     def context(self, epoch: int) -> RecordContext:
         """Return what all records of an epoch share."""
         if self._context is None:
-            from fiberaug.augment.cpu import CpuEngine  # 1.7 s of import
-            from fiberaug.augment.environment import environment_hash
-            from fiberaug.augment.replayable import why_not_replayable
+            from fiberaug.augment.cpu import CpuEngine  # noqa: PLC0415  # 1.7 s of import
+            from fiberaug.augment.environment import environment_hash  # noqa: PLC0415
+            from fiberaug.augment.replayable import why_not_replayable  # noqa: PLC0415
 
             leaves: list[tuple[str, str]] = []
             constant: tuple[dict[str, Any], ...] = ()
@@ -241,15 +243,16 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
                     constant = (step,)
             self._context = RecordContext(
                 epoch=0, seed=self.plan.seed, origin=SOURCE, decoder=self.setup.decode,
-                unit=self.plan.unit, recipe=self.recipe_hash, environment=environment_hash(),
-                replayable=replayable, leaves=tuple(leaves), constant=constant,
+                unit=self.plan.unit, recipe=self.recipe_hash,
+                environment=environment_hash(), replayable=replayable,
+                leaves=tuple(leaves), constant=constant,
             )  # fmt: skip
         return self._context.at(epoch)
 
     def manifest(self) -> dict[str, Any]:
         """Return what stands for a whole run once: enough to replay its records."""
-        from fiberaug.augment.cpu import pipeline_spec
-        from fiberaug.augment.environment import environment
+        from fiberaug.augment.cpu import pipeline_spec  # noqa: PLC0415
+        from fiberaug.augment.environment import environment  # noqa: PLC0415
 
         spec = None if self.compose is None else pipeline_spec(self.compose)
         return {
@@ -315,7 +318,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         return epoch, position
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass of a plain torch DataLoader pass ``epoch``; reaches workers."""
+        """Make the next pass of a plain torch DataLoader ``epoch``; reaches workers."""
         self._control.set_epoch(epoch)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -331,21 +334,21 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         return PlainPass(self, self._control)
 
 
-def _pipeline(transform: Any) -> Any:  # Albumentations has no types
+def _pipeline(transform: Any) -> Any:  # noqa: ANN401  # Albumentations has no types
     if transform is None:
         return None
     if isinstance(transform, str | Path):
         transform = Recipe.from_file(transform)
     if isinstance(transform, Recipe):
-        from fiberaug.augment.build import build_pipeline  # 1.7 s of import
+        from fiberaug.augment.build import build_pipeline  # noqa: PLC0415  # 1.7 s of import
 
         return build_pipeline(transform.operations)
-    from fiberaug.augment.cpu import as_compose
+    from fiberaug.augment.cpu import as_compose  # noqa: PLC0415
 
     return as_compose(transform)
 
 
-def _recipe_hash(compose: Any) -> str:
-    from fiberaug.augment.cpu import pipeline_hash
+def _recipe_hash(compose: Any) -> str:  # noqa: ANN401
+    from fiberaug.augment.cpu import pipeline_hash  # noqa: PLC0415
 
     return pipeline_hash(compose, {"decoder": DECODER})

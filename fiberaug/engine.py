@@ -18,7 +18,7 @@ from fiberaug.seeding import ShardUids, key
 from fiberaug.shards.reader import ShardPool, ShardRef
 
 if TYPE_CHECKING:
-    import albumentations as A  # the name that everybody uses
+    import albumentations as A
 
     from fiberaug.augment import cpu
 
@@ -107,7 +107,7 @@ class Engine:
         self.decode_s = 0.0
         self.augment_s = 0.0
         if setup.compose is not None:
-            from fiberaug.augment.cpu import CpuEngine  # 1.7 s of import
+            from fiberaug.augment.cpu import CpuEngine  # noqa: PLC0415  # 1.7 s of import
 
             names = [spec.name for spec in setup.decoder.specs]
             self._augment = CpuEngine(setup.compose, names)
@@ -172,8 +172,8 @@ class Engine:
                 )
             return made._replace(is_pad=pad, failures=tuple(failures))
         raise SampleBroken(
-            f"position {position} of epoch {epoch} and {ATTEMPTS} stand-ins are broken; the"
-            f" last: {failures[-1].reason}",
+            f"position {position} of epoch {epoch} and {ATTEMPTS} stand-ins are broken;"
+            f" the last: {failures[-1].reason}",
             shard=failures[0].shard,
             key=failures[0].key,
             stage=failures[0].stage,
@@ -249,8 +249,8 @@ class Engine:
     def _bare(self, shard: int, index: int, position: int) -> PackedRecord:
         file = self._pool[shard]
         return PackedRecord(
-            file.index.key(index), file.ref.name, index, self.uid(shard, index), position,
-            0, 0, (), 0, (),
+            file.index.key(index), file.ref.name, index, self.uid(shard, index),
+            position, 0, 0, (), 0, (),
         )  # fmt: skip
 
     def _failure(

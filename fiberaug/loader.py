@@ -31,9 +31,10 @@ class DataLoader:
     would split the stream a second time.
 
     A batch is a dict: ``image`` [B, C, H, W] (uint8, or float32 where the pipeline ends
-    with Normalize), ``label`` int64 [B], ``mask`` [B, H, W], ``bboxes``, ``bbox_labels``,
-    ``__key__``, ``__url__``, ``record``, and ``is_pad`` bool [B] when
-    ``drop_last=False``. Padding rows repeat a sample; leave them out of losses and counts.
+    with Normalize), ``label`` int64 [B], ``mask`` [B, H, W], ``bboxes``,
+    ``bbox_labels``, ``__key__``, ``__url__``, ``record``, and ``is_pad`` bool [B] when
+    ``drop_last=False``. Padding rows repeat a sample; leave them out of losses and
+    counts.
 
     Args:
         dataset: The data set.
@@ -51,7 +52,8 @@ class DataLoader:
         device: Where tensors of a batch are put; None leaves them in memory.
         collate: ``stack``, ``pad`` (with ``image_mask``) or ``list``.
         pad_to: Multiple to which ``pad`` rounds height and width up, px.
-        targets: Form of boxes and points: ``list``, ``padded``, ``torchvision``, ``yolo``.
+        targets: Form of boxes and points: ``list``, ``padded``, ``torchvision``,
+            ``yolo``.
         output: Names of fields; batches are then tuples of these.
         log: Run folder for records, quarantine and manifest.
 
@@ -67,7 +69,7 @@ class DataLoader:
         self,
         dataset: StreamingDataset,
         batch_size: int = 1,
-        shuffle: bool | None = None,
+        shuffle: bool | None = None,  # noqa: FBT001  # torch's argument
         *,
         num_workers: int = 0,
         collate_fn: Callable[[list[dict[str, Any]]], Any] | None = None,
@@ -75,7 +77,7 @@ class DataLoader:
         drop_last: bool = False,
         timeout: float = 0,
         worker_init_fn: Callable[[int], None] | None = None,
-        multiprocessing_context: Any = None,  # a name or a context, as torch
+        multiprocessing_context: Any = None,  # noqa: ANN401  # a name or a context, as torch
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
         device: str | torch.device | None = None,
@@ -93,7 +95,8 @@ class DataLoader:
             raise UsageError(f"batch_size must be >= 1, got {batch_size}")
         if dataset.batch_size not in {None, batch_size}:
             raise UsageError(
-                f"the data set was told batch_size={dataset.batch_size}, the loader {batch_size}"
+                f"the data set was told batch_size={dataset.batch_size}, the loader"
+                f" {batch_size}"
             )
         if num_workers < 0:
             raise UsageError(f"num_workers must be >= 0, got {num_workers}")
@@ -105,8 +108,9 @@ class DataLoader:
             raise UsageError(f"targets must be one of {TARGETS}, got {targets!r}")
         if shuffle is not None and shuffle != dataset.plan.shuffle:
             raise UsageError(
-                f"shuffle={shuffle} does not agree with the data set's {dataset.plan.shuffle};"
-                " the order is a matter of the data set: give it there"
+                f"shuffle={shuffle} does not agree with the data set's"
+                f" {dataset.plan.shuffle}; the order is a matter of the data set: give"
+                " it there"
             )
         self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
         self.num_workers, self.pin_memory, self.timeout = (
@@ -168,7 +172,7 @@ class DataLoader:
         return _Pass(self)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass ``epoch``, from its start; keeps a resume of that epoch."""
+        """Make the next pass ``epoch``, from its start; a resume of it is kept."""
         if epoch < 0:
             raise UsageError(f"epoch must be >= 0, got {epoch}")
         if self.dataset.train and (self._pending is None or self._pending[0] != epoch):
@@ -195,9 +199,9 @@ class DataLoader:
         """Return figures since the loader was made.
 
         ``images_per_s``; ``wait_s`` spent waiting for batches; ``decode_s`` and
-        ``augment_s`` summed over workers; ``queue_fill``, the share of batches that were
-        ready when asked for; ``quarantined``, distinct broken samples of this epoch;
-        ``share/real``.
+        ``augment_s`` summed over workers; ``queue_fill``, the share of batches that
+        were ready when asked for; ``quarantined``, distinct broken samples of this
+        epoch; ``share/real``.
         """
         elapsed = max(time.perf_counter() - self._started_s, 1e-9)
         return {
@@ -238,7 +242,7 @@ class DataLoader:
         self.close()
 
     def begin(self, run: "_Pass") -> tuple[int, Iterator[Message]]:
-        """Start a pass: fix its epoch and position, start workers. For :class:`_Pass`."""
+        """Start a pass for :class:`_Pass`: fix epoch and position, start workers."""
         self._stop_pass()
         self._pass = weakref.ref(run)
         if self._pending is None:  # the last pass was broken off
@@ -282,7 +286,7 @@ class DataLoader:
         )
         return _batches(request, end)
 
-    def receive(self, epoch: int, messages: Iterator[Message]) -> Any:
+    def receive(self, epoch: int, messages: Iterator[Message]) -> Any:  # noqa: ANN401
         """Return the next batch of a pass. For :class:`_Pass`.
 
         Raises:
@@ -336,9 +340,9 @@ class DataLoader:
         if len(self._failed) > budget:
             last = message.failures[-1]
             raise BudgetExceeded(
-                f"{len(self._failed)} samples of this epoch are broken, max_errors allows"
-                f" {budget}; the last: {last.reason}. Look at the data with `fiberaug"
-                " verify --decode`, or raise max_errors",
+                f"{len(self._failed)} samples of this epoch are broken, max_errors"
+                f" allows {budget}; the last: {last.reason}. Look at the data with"
+                " `fiberaug verify --decode`, or raise max_errors",
                 shard=last.shard, key=last.key, offset=last.offset, stage=last.stage,
             )  # fmt: skip
 
@@ -361,7 +365,7 @@ class _Pass(Iterator[Any]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Any:  # a dict, a tuple, or what collate_fn returns
+    def __next__(self) -> Any:  # noqa: ANN401  # a dict, a tuple, or what collate_fn returns
         if self._end is not None:
             raise self._end
         loader = self._loader

@@ -34,7 +34,7 @@ def pack(params: Mapping[str, Any]) -> dict[str, Any]:
     return packed
 
 
-def encode(value: Any) -> Any:  # whatever a transform draws
+def encode(value: Any) -> Any:  # noqa: ANN401, PLR0911  # whatever a transform draws
     """Return a value as int, float, str, bool, None, list or dict of such.
 
     Arrays of more than 64 numbers become ``{"dtype", "shape", "min", "max"}``, numbers
@@ -60,7 +60,7 @@ def encode(value: Any) -> Any:  # whatever a transform draws
     return {"object": f"{kind.__module__}.{kind.__qualname__}"}
 
 
-def _array(array: NDArray[Any]) -> Any:
+def _array(array: NDArray[Any]) -> Any:  # noqa: ANN401
     if array.dtype == object:
         return {"dtype": "object", "shape": list(array.shape)}
     if array.size <= MOST_NUMBERS:

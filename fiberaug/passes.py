@@ -115,8 +115,9 @@ class PlainPass(Iterator[dict[str, Any]]):
         self._worker, self._workers = (
             (worker.id, worker.num_workers) if worker else (0, 1)
         )
-        # In a worker the pass begins now, as torch's main process has begun it; here only
-        # with the first sample, since frameworks probe loaders with a discarded iter().
+        # In a worker the pass begins now, as torch's main process has begun it; here
+        # only with the first sample, since frameworks probe loaders with a discarded
+        # iter().
         self._begun = control.begin() if worker else None
 
     def __iter__(self) -> Self:
@@ -145,8 +146,8 @@ class PlainPass(Iterator[dict[str, Any]]):
         dataset = self._dataset
         if dataset.batch_size is None and self._workers > 1:
             raise UsageError(
-                "a torch DataLoader with several workers does not tell them its batch size:"
-                " give the data set batch_size= too (this rank's), or use"
+                "a torch DataLoader with several workers does not tell them its batch"
+                " size: give the data set batch_size= too (this rank's), or use"
                 " fiberaug.DataLoader"
             )
         engine = Engine(dataset.setup)

@@ -154,7 +154,7 @@ class Recipe:
         return result
 
 
-def _load(text: str) -> Any:  # whatever a stranger wrote
+def _load(text: str) -> Any:  # noqa: ANN401  # whatever a stranger wrote
     with suppress(ValueError):
         return json.loads(text)  # first: YAML takes JSON's 1e-05 for text
     if "*" in text and any(isinstance(t, yaml.AliasToken) for t in yaml.scan(text)):

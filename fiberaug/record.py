@@ -147,7 +147,7 @@ class Record:
         return cls.from_dict(data)
 
 
-def _check_fields(kind: type[Record | AppliedTransform], data: Any, what: str) -> None:
+def _check_fields(kind: type[Record | AppliedTransform], data: Any, what: str) -> None:  # noqa: ANN401
     if not isinstance(data, Mapping):
         raise UsageError(f"{what} is a mapping, got {type(data).__name__}")
     names = {field.name for field in fields(kind)}

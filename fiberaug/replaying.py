@@ -64,8 +64,8 @@ def _make(record: Record, source: Source) -> tuple[Made, Engine]:
     dataset = _dataset(source)
     if record.recipe != dataset.recipe_hash:
         raise ReplayMismatch(
-            f"the record was made with recipe {record.recipe}, this is {dataset.recipe_hash};"
-            " give the pipeline and the decoder of that run",
+            f"the record was made with recipe {record.recipe}, this is"
+            f" {dataset.recipe_hash}; give the pipeline and the decoder of that run",
             shard=record.url,
             key=record.key,
         )
@@ -145,7 +145,7 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
         UsageError: The run's pipeline did not serialise.
         ReplayMismatch: The shards are not those of the run.
     """
-    from fiberaug.augment.replayable import rebuild  # 1.7 s of import
+    from fiberaug.augment.replayable import rebuild  # noqa: PLC0415  # 1.7 s of import
 
     folder = Path(folder)
     manifest = read_manifest(folder.parent if folder.name == MANIFEST else folder)
@@ -168,7 +168,7 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
         )
     if dataset.recipe_hash != recipe["hash"]:
         raise UsageError(
-            "the run's pipeline did not serialise, so its manifest does not hold it; replay"
-            " with the loader or the data set of the run"
+            "the run's pipeline did not serialise, so its manifest does not hold it;"
+            " replay with the loader or the data set of the run"
         )
     return dataset

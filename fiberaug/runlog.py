@@ -68,7 +68,7 @@ class RecordLog:
         lines = (r if isinstance(r, str) else r.to_json() for r in records)
         self._append("".join(line + "\n" for line in lines))
 
-    def attach(self, batch: Mapping[str, Any], loss: Any) -> None:
+    def attach(self, batch: Mapping[str, Any], loss: Any) -> None:  # noqa: ANN401
         """Append a loss for each sample of a batch.
 
         Args:
@@ -103,7 +103,7 @@ class RecordLog:
         try:
             if self._frame is None:
                 compressor = zstandard.ZstdCompressor(level=_LEVEL)
-                assert self._file is not None  # start() opened it
+                assert self._file is not None  # noqa: S101  # start() opened it
                 self._frame = compressor.stream_writer(self._file, closefd=False)
             self._frame.write(data)
             self._frame.flush(zstandard.FLUSH_BLOCK)

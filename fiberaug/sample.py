@@ -38,7 +38,7 @@ class Sample(Mapping[str, Any]):
         self.url = url
         self.record = record
 
-    def __getitem__(self, name: str) -> Any:  # a field can be anything
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401  # a field can be anything
         """Return a field, or ``__key__`` and ``__url__`` as webdataset calls them."""
         if name == "__key__":
             return self.key
@@ -62,7 +62,7 @@ class Sample(Mapping[str, Any]):
         )
         return f"Sample({self.key!r}, {fields})"
 
-    def replace(self, **fields: Any) -> Self:  # a field can be anything
+    def replace(self, **fields: Any) -> Self:  # noqa: ANN401  # a field can be anything
         """Return a sample with some fields replaced or added."""
         return type(self)(
             {**self._fields, **fields}, key=self.key, url=self.url, record=self.record

@@ -120,7 +120,7 @@ class KeyedGenerators:
     def __init__(self) -> None:
         self._bits = np.random.PCG64(0)
         self.numpy = np.random.Generator(self._bits)
-        self.python = random.Random(0)  # drawing pixels, not secrets
+        self.python = random.Random(0)  # noqa: S311  # drawing pixels, not secrets
 
     def jump(self, key: bytes) -> None:
         """Put both generators into the state that ``key`` (16 bytes) names."""

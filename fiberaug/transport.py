@@ -105,7 +105,7 @@ class Builder(Dataset[Message]):
         """Return the message for a request; an exception is sent, not raised."""
         try:
             return self.build(request)
-        except Exception as error:  # whatever went wrong belongs to the consumer
+        except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the consumer
             error.add_note("".join(traceback.format_exception(error)).rstrip())
             return Message(end=request.first, error=_pickled(error))
 
@@ -126,7 +126,8 @@ class Builder(Dataset[Message]):
         message = Message(end=end)
         decode_s, augment_s = engine.decode_s, engine.augment_s
         rows = [engine.deliver(request.epoch, position) for position in positions]
-        # A padding row repeats the last sample of the batch: real pixels of a real shape.
+        # A padding row repeats the last sample of the batch: real pixels of a real
+        # shape.
         rows += [engine.deliver(request.epoch, end - 1, pad=True) for _ in range(pads)]
         message.decode_s = engine.decode_s - decode_s
         message.augment_s = engine.augment_s - augment_s
@@ -149,8 +150,8 @@ class Builder(Dataset[Message]):
 def _pickled(error: Exception) -> bytes:
     try:
         data = pickle.dumps(error)
-        pickle.loads(data)  # our own bytes: can the other side read them?
-    except Exception:  # an exception can hold anything
+        pickle.loads(data)  # noqa: S301  # our own bytes: can the other side read them?
+    except Exception:  # noqa: BLE001  # an exception can hold anything
         text = f"{type(error).__name__}: {error}"
         data = pickle.dumps(
             RuntimeError("\n".join([text, *getattr(error, "__notes__", ())]))
@@ -160,7 +161,7 @@ def _pickled(error: Exception) -> bytes:
 
 def read_error(data: bytes) -> Exception:
     """Return the exception that a worker sent."""
-    error = pickle.loads(data)  # written by our own worker
+    error = pickle.loads(data)  # noqa: S301  # written by our own worker
     return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
@@ -215,7 +216,7 @@ class _Shared(Dataset[Message]):
 def _raise_fd_limit() -> None:
     """Let this process hold as many shared batches as the system allows."""
     try:
-        import resource  # POSIX only
+        import resource  # noqa: PLC0415  # POSIX only
     except ImportError:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -232,8 +233,9 @@ class Workers:
     Args:
         builder: Builds batches.
         num_workers: Processes; 0 builds in this one.
-        options: ``prefetch_factor``, ``persistent_workers``, ``multiprocessing_context``,
-            ``timeout`` and ``worker_init_fn`` as torch's DataLoader takes them.
+        options: ``prefetch_factor``, ``persistent_workers``,
+            ``multiprocessing_context``, ``timeout`` and ``worker_init_fn`` as torch's
+            DataLoader takes them.
     """
 
     def __init__(
@@ -289,9 +291,10 @@ class Workers:
         epoch = flying[0].epoch if flying else "?"
         reason = str(error).splitlines()[0]
         return WorkerDied(
-            f"{reason} In flight: the batches at positions {firsts} of epoch {epoch}. Often"
-            " the machine ran out of memory: fewer workers or a smaller prefetch_factor"
-            " need less; load_state_dict() continues after the last batch delivered",
+            f"{reason} In flight: the batches at positions {firsts} of epoch {epoch}."
+            " Often the machine ran out of memory: fewer workers or a smaller"
+            " prefetch_factor need less; load_state_dict() continues after the last"
+            " batch delivered",
             stage="worker",
         )
 
@@ -304,7 +307,7 @@ class Workers:
     def _end_processes(self) -> None:
         # Left to the garbage collector, torch waits 5 s for each worker.
         if self._messages is not None:
-            self._messages._shutdown_workers()  # torch has no public way
+            self._messages._shutdown_workers()  # noqa: SLF001  # torch has no public way
             self._messages = None
 
 

@@ -18,7 +18,7 @@ WriteSet = Callable[..., str]
 
 @pytest.fixture
 def write_set(tmp_path: Path) -> WriteSet:
-    """A function (samples, name=, shard_size=) that writes shards and gives the folder."""
+    """A function (samples, name=, shard_size=) that writes shards, gives the folder."""
 
     def write(
         content: Iterator[Mapping[str, Any]] | int,

@@ -31,7 +31,7 @@ def batch_of(shards, *, transform=None, **options):
 def test_images_of_several_sizes_do_not_stack_and_the_error_says_what_to_do(write_set):
     shards = write_set(detection())
     with pytest.raises(
-        fiberaug.UsageError, match="several|shapes in one batch"
+        fiberaug.UsageError, match=r"several|shapes in one batch"
     ) as caught:
         batch_of(shards)
 

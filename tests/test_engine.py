@@ -1,6 +1,7 @@
 """Broken samples are events: replaced, masked or raised, counted and written down."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_a_flipped_byte_in_a_member_is_found_by_its_checksum(write_set):
 
     file = ShardFile(ShardRef(path=path, index=path + ".idx"))
     field = next(f for f in file.index.fields(2) if f.extension == "png")
-    with open(path, "r+b") as tar:
+    with Path(path).open("r+b") as tar:
         tar.seek(field.offset + field.size // 2)
         byte = tar.read(1)
         tar.seek(-1, 1)
@@ -152,7 +153,7 @@ def test_a_flipped_byte_in_a_member_is_found_by_its_checksum(write_set):
 def test_damage_to_the_shard_itself_is_raised_whatever_the_policy(write_set):
     shards = write_set(12)
     path = fiberaug.StreamingDataset(shards).shard_set.refs[0].path
-    with open(path, "r+b") as tar:
+    with Path(path).open("r+b") as tar:
         tar.truncate(2048)
 
     with pytest.raises(fiberaug.ShardDamaged, match="its index says"):

@@ -99,7 +99,7 @@ def test_dir_shows_the_public_names():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="StreemingDataset"):
-        fiberaug.StreemingDataset  # the lookup is the test
+        fiberaug.StreemingDataset  # noqa: B018  # the lookup is the test
 
 
 def test_importing_does_nothing():

@@ -12,7 +12,8 @@ from fiberaug.params import encode, pack
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-    | st.builds(np.float32, st.floats(width=32)) | st.builds(np.int64, st.integers(-9, 9)),
+    | st.builds(np.float32, st.floats(width=32))
+    | st.builds(np.int64, st.integers(-9, 9)),
     lambda inner: st.lists(inner, max_size=70) | st.tuples(inner, inner)
     | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=12,

@@ -1,4 +1,4 @@
-"""In a plain torch DataLoader the order, the epochs and the resume are those of ours."""
+"""In a plain torch DataLoader the order, the epochs and the resume are as in ours."""
 
 import json
 import random

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import albumentations as A
 import numpy as np
@@ -94,8 +95,8 @@ def test_the_command_writes_the_pixels_before_normalisation(run, tmp_path):
     loader, batches, folder = run
     record = batches[4]["record"][0]
     done = subprocess.run(
-        [sys.executable, "-m", "fiberaug.cli.main", "replay", str(folder), "--key", record.key,
-         "--epoch", "1", "-o", "out.png"],
+        [sys.executable, "-m", "fiberaug.cli.main", "replay", str(folder),
+         "--key", record.key, "--epoch", "1", "-o", "out.png"],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     image = cv2.cvtColor(cv2.imread(str(tmp_path / "out.png")), cv2.COLOR_BGR2RGB)
@@ -106,11 +107,11 @@ def test_the_command_writes_the_pixels_before_normalisation(run, tmp_path):
     assert np.array_equal(normalized.transpose(2, 0, 1), batches[4]["image"][0].numpy())
 
 
-def test_another_recipe_is_refused(run, write_set):
+def test_another_recipe_is_refused(run):
     loader, batches, _ = run
     path = loader.dataset.shard_set.refs[0].path
     other = fiberaug.StreamingDataset(
-        os.path.dirname(path), transform=A.HorizontalFlip(), seed=9
+        str(Path(path).parent), transform=A.HorizontalFlip(), seed=9
     )
     with pytest.raises(fiberaug.ReplayMismatch, match="recipe"):
         fiberaug.replay(batches[0]["record"][0], other)
@@ -143,8 +144,8 @@ def test_another_environment_is_said(run):
 
 def test_a_run_folder_that_moved_with_its_shards_is_replayed(run, tmp_path):
     loader, batches, folder = run
-    old = os.path.dirname(loader.dataset.shard_set.refs[0].path)
-    os.rename(old, tmp_path / "elsewhere")
+    old = Path(loader.dataset.shard_set.refs[0].path).parent
+    old.rename(tmp_path / "elsewhere")
     from fiberaug.replaying import open_run
 
     with pytest.raises(fiberaug.StoreError):
@@ -154,9 +155,9 @@ def test_a_run_folder_that_moved_with_its_shards_is_replayed(run, tmp_path):
     assert torch.equal(again["image"], batches[0]["image"][0])
 
 
-def test_a_seed_of_another_run_is_taken_from_the_record(run, write_set):
+def test_a_seed_of_another_run_is_taken_from_the_record(run):
     loader, batches, _ = run
-    path = os.path.dirname(loader.dataset.shard_set.refs[0].path)
+    path = str(Path(loader.dataset.shard_set.refs[0].path).parent)
     other = fiberaug.StreamingDataset(path, transform=PIPELINE, seed=1)
     sample = fiberaug.replay(batches[0]["record"][3], other)
     assert torch.equal(sample["image"], batches[0]["image"][3])

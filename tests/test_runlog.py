@@ -119,7 +119,7 @@ def test_a_folder_without_a_manifest_is_no_run(tmp_path):
 
 def _record():
     return fiberaug.Record(
-        key="a", url="s.tar", index=0, uid="0" * 16, position=0, visit=0, view=0, epoch=0,
-        seed=0, origin="real", decode={}, applied_transforms=(), batch={}, recipe="",
-        environment="", replayable=True,
+        key="a", url="s.tar", index=0, uid="0" * 16, position=0, visit=0, view=0,
+        epoch=0, seed=0, origin="real", decode={}, applied_transforms=(), batch={},
+        recipe="", environment="", replayable=True,
     )  # fmt: skip

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import albumentations as A  # the name that everybody uses
+import albumentations as A
 
 from fiberaug.errors import UsageError
 
@@ -55,7 +55,8 @@ def build_pipeline(operations: Sequence[Mapping[str, Any]]) -> A.Compose:
     """Return the pipeline of a recipe's ``cpu`` section.
 
     Args:
-        operations: ``[{"HorizontalFlip": {"p": 0.5}}, {"OneOf": {"transforms": [...]}}]``.
+        operations: ``[{"HorizontalFlip": {"p": 0.5}},
+            {"OneOf": {"transforms": [...]}}]``.
 
     Raises:
         UsageError: A name is not known, or an argument is refused.
@@ -69,7 +70,7 @@ def _build_all(
     return [_build(op, known, f"{where}[{i}]") for i, op in enumerate(operations)]
 
 
-def _build(operation: Mapping[str, Any], known: Mapping[str, type], where: str) -> Any:
+def _build(operation: Mapping[str, Any], known: Mapping[str, type], where: str) -> Any:  # noqa: ANN401
     ((name, arguments),) = operation.items()
     if name in _REFUSED:
         raise UsageError(f"{where}: {name} cannot stand in a recipe: {_REFUSED[name]}")
@@ -102,7 +103,8 @@ def _build(operation: Mapping[str, Any], known: Mapping[str, type], where: str) 
         sides = value if isinstance(value, tuple | list) else (value,)
         if any(isinstance(side, int) and side > _LARGEST_PX for side in sides):
             raise UsageError(
-                f"{where}: {name}: {argument} must be at most {_LARGEST_PX} px, got {value}"
+                f"{where}: {name}: {argument} must be at most {_LARGEST_PX} px,"
+                f" got {value}"
             )
     return built
 

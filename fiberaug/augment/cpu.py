@@ -1,4 +1,4 @@
-"""The user's Albumentations pipeline, reseeded for every sample and logged leaf by leaf."""
+"""The user's Albumentations pipeline, reseeded per sample and logged leaf by leaf."""
 
 import copy
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-import albumentations as A  # the name that everybody uses
+import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,7 +86,7 @@ def pipeline_hash(compose: A.Compose | None, extra: Mapping[str, Any]) -> str:
     return blake2b(text, digest_size=8).hexdigest()
 
 
-def _canonical(value: Any) -> Any:  # JSON
+def _canonical(value: Any) -> Any:  # noqa: ANN401  # JSON
     """Return JSON values with 2.0 as 2: a rebuilt pipeline mixes the two up."""
     if isinstance(value, dict):
         return {name: _canonical(item) for name, item in value.items()}
@@ -110,7 +110,7 @@ def _description(compose: A.Compose) -> list[list[str]]:
     return found
 
 
-def _leaves(transform: Any, path: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
+def _leaves(transform: Any, path: tuple[int, ...]) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
     if isinstance(transform, A.BaseCompose):
         for i, child in enumerate(transform.transforms):
             yield from _leaves(child, (*path, i))
@@ -118,7 +118,7 @@ def _leaves(transform: Any, path: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
         yield ".".join(map(str, path)), transform
 
 
-def _separate(transform: Any, seen: set[int]) -> None:
+def _separate(transform: Any, seen: set[int]) -> None:  # noqa: ANN401
     """Give a transform that stands in several places an instance for each."""
     children = list(transform.transforms)
     for i, child in enumerate(children):
@@ -133,9 +133,9 @@ def _separate(transform: Any, seen: set[int]) -> None:
 class CpuEngine:
     """Runs a pipeline on single samples.
 
-    The pipeline is copied: the user's object is neither changed nor reseeded. A trailing
-    ``ToTensorV2`` is dropped and a trailing standard ``Normalize`` taken out, both are
-    done once for a whole batch; see :attr:`normalize`.
+    The pipeline is copied: the user's object is neither changed nor reseeded. A
+    trailing ``ToTensorV2`` is dropped and a trailing standard ``Normalize`` taken out,
+    both are done once for a whole batch; see :attr:`normalize`.
 
     Args:
         compose: The pipeline.
@@ -162,11 +162,11 @@ class CpuEngine:
             self._hook(leaf, len(self.leaves))
             self.leaves.append((path, type(leaf).__name__))
 
-    def _hook(self, leaf: Any, number: int) -> None:
+    def _hook(self, leaf: Any, number: int) -> None:  # noqa: ANN401
         original: Callable[..., Any] = leaf.apply_with_params
         log = self._operations.append
 
-        def logged(params: dict[str, Any], **data: Any) -> Any:
+        def logged(params: dict[str, Any], **data: Any) -> Any:  # noqa: ANN401
             log((number, pack(params)))
             return original(params, **data)
 
@@ -201,14 +201,14 @@ def _targets(compose: A.Compose) -> set[str]:
     return {*TARGETS, *compose.additional_targets}
 
 
-def _as_array(image: Any) -> NDArray[Any]:  # array, or tensor of ToTensorV2
+def _as_array(image: Any) -> NDArray[Any]:  # noqa: ANN401  # array, or tensor of ToTensorV2
     if not isinstance(image, np.ndarray):
         image = image.permute(1, 2, 0).numpy()
     pixels: NDArray[Any] = image[:, :, None] if image.ndim == 2 else image
     return pixels
 
 
-def _as_points(values: Any, width: int) -> NDArray[np.float32]:
+def _as_points(values: Any, width: int) -> NDArray[np.float32]:  # noqa: ANN401
     points = np.asarray(values, np.float32)
     return (
         points.reshape(len(points), -1)[:, :width]

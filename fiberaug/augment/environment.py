@@ -26,7 +26,7 @@ def environment() -> dict[str, str]:
     Two machines that agree here give the same pixels bit for bit; measured differences
     between others are few levels in warps, blurs and colour conversions.
     """
-    import cv2  # heavy, and only needed when something is recorded
+    import cv2  # noqa: PLC0415  # heavy, and only needed when something is recorded
 
     found = {}
     for name in _PACKAGES:

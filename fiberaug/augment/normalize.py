@@ -18,7 +18,7 @@ class NormalizeTable:
         transform: The Albumentations transform.
     """
 
-    def __init__(self, transform: Any) -> None:  # Albumentations has no types
+    def __init__(self, transform: Any) -> None:  # noqa: ANN401  # Albumentations has no types
         self._transform = transform
         self._tables: dict[int, NDArray[np.float32]] = {}
         self.name = type(transform).__name__
@@ -30,7 +30,7 @@ class NormalizeTable:
         }
 
     def table(self, channels: int) -> NDArray[np.float32]:
-        """Return float32 [C, 256]: the normalised value of each level of each channel."""
+        """Return float32 [C, 256]: each channel's normalised value of each level."""
         table = self._tables.get(channels)
         if table is None:
             ramp = np.repeat(
@@ -47,7 +47,7 @@ class NormalizeTable:
         return np.asarray(self._transform.apply(image), np.float32)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:  # noqa: ANN401
     return (
         [float(v) for v in value]
         if isinstance(value, list | tuple | np.ndarray)

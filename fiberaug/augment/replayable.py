@@ -3,7 +3,7 @@
 import warnings
 from typing import Any
 
-import albumentations as A  # the name that everybody uses
+import albumentations as A
 import numpy as np
 
 from fiberaug.augment.cpu import CpuEngine, pipeline_spec
@@ -47,7 +47,7 @@ def why_not_replayable(compose: A.Compose) -> str | None:
         try:
             first, second = CpuEngine(compose, fields), CpuEngine(again, fields)
             return _compare(first, second, height, width)
-        except Exception as caught:  # a crop larger than the stand-in, ...
+        except Exception as caught:  # noqa: BLE001  # a crop larger than the stand-in, ...
             failed = caught
     return f"the pipeline cannot be tried on a synthetic sample: {failed}"
 

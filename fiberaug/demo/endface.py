@@ -337,7 +337,7 @@ def _chip(
         edge = np.zeros_like(paper)
         thick = max(1, round(fibre.size / 192 * rng.uniform(4.0, 9.0)))
         at = subpixel(rim, scale=_OVERSAMPLING)
-        cv2.polylines(edge, [at], False, 255, thick, cv2.LINE_AA, 4)
+        cv2.polylines(edge, [at], False, 255, thick, cv2.LINE_AA, 4)  # noqa: FBT003
         tone = tone + rng.uniform(0.26, 0.6) * _shrink(edge, fibre.size) * (piece > 0.1)
     return tone.astype(np.float32), pieces
 

@@ -67,7 +67,7 @@ def save(folder: Path, name: str, pixels: NDArray[np.uint8], caption: str) -> Pi
     )
 
 
-def _names(dataset: StreamingDataset, sample: Any) -> list[str]:
+def _names(dataset: StreamingDataset, sample: Any) -> list[str]:  # noqa: ANN401
     return [dataset.classes[i] for i in sample["bbox_labels"][0].tolist()]
 
 

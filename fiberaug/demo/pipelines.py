@@ -6,7 +6,7 @@ import cv2
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import goes online
 
-import albumentations as A  # the name that everybody uses
+import albumentations as A
 
 __all__ = [
     "CABINET_PX",

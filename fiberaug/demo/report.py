@@ -105,7 +105,7 @@ class Report:
         )
 
 
-def _answer(held: bool) -> str:  # the answer is the subject
+def _answer(held: bool) -> str:  # noqa: FBT001  # the answer is the subject
     return '<span class="yes">yes</span>' if held else '<span class="no">no</span>'
 
 

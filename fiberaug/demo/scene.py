@@ -285,7 +285,7 @@ class Canvas:
             cv2.fillPoly(small, [at], 255, cv2.LINE_AA, _SHIFT_BITS)
         else:
             thick = max(1, round(width * self.scale / coarse))
-            cv2.polylines(small, [at], False, 255, thick, cv2.LINE_AA, _SHIFT_BITS)
+            cv2.polylines(small, [at], False, 255, thick, cv2.LINE_AA, _SHIFT_BITS)  # noqa: FBT003
         soft = cv2.GaussianBlur(small, (0, 0), max(blur * self.scale / coarse, 0.3))
         grow = np.array([[coarse, 0, 0], [0, coarse, 0]], np.float32)
         full = cv2.warpAffine(soft, grow, (across, height), flags=cv2.INTER_LINEAR)

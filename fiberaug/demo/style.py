@@ -1,6 +1,6 @@
 """The style sheet of the report, for wide screens, phones, light and dark."""
 
-# a rule a line
+# ruff: noqa: E501  # a rule a line
 
 __all__ = ["STYLE"]
 

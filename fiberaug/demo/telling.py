@@ -1,6 +1,6 @@
 """What the demo found, in the words and figures of its report."""
 
-# the sign for times, as people write it
+# ruff: noqa: RUF001  # the sign for times, as people write it
 
 import os
 import platform

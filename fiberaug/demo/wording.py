@@ -1,6 +1,6 @@
 """What a record says of an operation, in a few words for people."""
 
-# signs for times and minus, as people write them
+# ruff: noqa: RUF001  # signs for times and minus, as people write them
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -41,7 +41,7 @@ def _scale(value: float | Mapping[str, float]) -> str:
     return f"scale × {value:.3f}"
 
 
-def _noise(summary: Any) -> str:  # an elided array, or a short one
+def _noise(summary: Any) -> str:  # noqa: ANN401  # an elided array, or a short one
     if not isinstance(summary, Mapping) or "min" not in summary:
         return ""
     low, high = summary["min"], summary["max"]

@@ -168,8 +168,8 @@ def test_the_users_own_box_parameters_count():
         "bbox_labels": np.array([1, 2]),
     }
     assert engine(sample, keys(1)[0]).fields["bbox_labels"].tolist() == [1]
+    yolo = A.BboxParams("yolo")
     with pytest.raises(fiberaug.UsageError, match="pascal_voc"):
-        yolo = A.BboxParams("yolo")
         CpuEngine(A.Compose([A.Transpose()], bbox_params=yolo), ["image", "bboxes"])
     with pytest.raises(fiberaug.UsageError, match="label_fields"):
         CpuEngine(A.Compose([A.Transpose()], bbox_params=params), ["image", "bboxes"])
@@ -266,10 +266,11 @@ def test_the_hash_names_the_pipeline_and_nothing_else():
 
 ALL = [
     A.Affine(), A.RandomResizedCrop((32, 32)), A.Perspective(),
-    A.ElasticTransform(), A.GridDistortion(), A.CoarseDropout(), A.GaussNoise(), A.ISONoise(),
-    A.MotionBlur(), A.CLAHE(), A.HueSaturationValue(), A.RGBShift(), A.RandomFog(),
-    A.Downscale(), A.ImageCompression(), A.PadIfNeeded(96, 96), A.D4(), A.SafeRotate(),
-    A.LongestMaxSize(64), A.RandomScale(), A.Sharpen(), A.ToGray(), A.ChannelShuffle(),
+    A.ElasticTransform(), A.GridDistortion(), A.CoarseDropout(), A.GaussNoise(),
+    A.ISONoise(), A.MotionBlur(), A.CLAHE(), A.HueSaturationValue(), A.RGBShift(),
+    A.RandomFog(), A.Downscale(), A.ImageCompression(), A.PadIfNeeded(96, 96), A.D4(),
+    A.SafeRotate(), A.LongestMaxSize(64), A.RandomScale(), A.Sharpen(), A.ToGray(),
+    A.ChannelShuffle(),
 ]  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def ours(shards: str, *, batch_size: int = 16, epochs: int = 1, **options) -> li
 
 
 def plain(shards: str, batch_size: int, epochs: int = 1, **options) -> list[str]:
-    """Digest of each epoch through a plain torch DataLoader that was told the batch size."""
+    """Digest of each epoch through a plain torch DataLoader, told the batch size."""
     dataset = fiberaug.StreamingDataset(
         shards, transform=heavy(), seed=3, batch_size=batch_size
     )

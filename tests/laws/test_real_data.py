@@ -64,7 +64,7 @@ def test_shards_without_an_index_stream_as_they_are_and_with_one_give_the_same_p
     assert by_key(fiberaug.DataLoader(indexed, 50, num_workers=1)) == streamed
 
 
-def test_a_stream_without_an_index_resumes_and_splits_over_ranks(tmp_path):
+def test_a_stream_without_an_index_resumes_and_splits_over_ranks():
     shards = str(CIFAR / "test-000000.tar")
     whole = [
         k
