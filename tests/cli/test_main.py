@@ -151,7 +151,9 @@ def test_verify_names_the_place_of_a_problem_and_ends_with_3(shards):
 
     assert (result.exit_code, listed.exit_code) == (3, 3)
     assert "shard-000000.tar: SHA-256 differs from dataset.json\n" in result.stdout
-    assert re.search(r"shard-000000\.tar (cat|dog)/\d at byte \d+: crc32", result.stdout)
+    assert re.search(
+        r"shard-000000\.tar (cat|dog)/\d at byte \d+: crc32", result.stdout
+    )
     assert result.stdout.splitlines()[-1].endswith("2 problems")
     problems = json.loads(listed.stdout)["problems"]
     assert problems[1]["offset"] == 1536
@@ -221,10 +223,11 @@ def test_the_version_is_that_of_the_package():
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb):
+    usage, _, description = done(verb, "--help").splitlines()[:3]
     out = done(verb, "--help")
 
-    assert f"fiberaug {verb}" in out.replace("root", "fiberaug") or verb in out
-    assert "--help" in out
+    assert re.match(rf"Usage: \S+ {verb} ", usage)
+    assert description.strip().endswith(".")
     assert not re.search(r"--no-\w", out), "a switch has one name"
 
 
@@ -265,7 +268,7 @@ def test_ctrl_c_is_one_line_and_code_5(tmp_path):
     """And no worker, no temporary file; the same command begins again."""
     photos, target = tmp_path / "photos", tmp_path / "set"
     photos.mkdir()
-    large = encode_image(photo(0, 2000, 3000), "jpeg", quality=99)
+    large = encode_image(photo(0, 1500, 2000), "jpeg", quality=99)
     for i in range(60):
         (photos / f"{i}.jpg").write_bytes(large)
     process = subprocess.Popen(

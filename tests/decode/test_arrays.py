@@ -81,7 +81,10 @@ def test_an_array_that_lies_or_holds_objects_is_refused(content):
 @given(st.data())
 @settings(deadline=None)
 def test_damage_is_a_broken_sample_and_nothing_else(data):
-    for decode, content in ((decode_npy, npy(np.eye(3))), (decode_npz, npz(a=np.eye(3)))):
+    for decode, content in (
+        (decode_npy, npy(np.eye(3))),
+        (decode_npz, npz(a=np.eye(3))),
+    ):
         damaged = bytearray(content)
         for at in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=5)):
             damaged[at] = data.draw(st.integers(0, 255))

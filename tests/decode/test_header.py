@@ -36,7 +36,13 @@ def tiff_block(orientation, order="<", tag_type=3):
 def jpeg_with(exif, **options):
     data = saved("JPEG", **options)
     segment = b"Exif\0\0" + exif
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+    return (
+        data[:2]
+        + b"\xff\xe1"
+        + struct.pack(">H", len(segment) + 2)
+        + segment
+        + data[2:]
+    )
 
 
 def chunk(kind, data):
@@ -147,7 +153,9 @@ FILES = {
 @settings(deadline=None, max_examples=200)
 def test_damage_to_a_header_is_a_broken_sample_and_nothing_else(name, data):
     content = bytearray(FILES[name])
-    for at in data.draw(st.lists(st.integers(0, min(len(content), 120) - 1), max_size=6)):
+    for at in data.draw(
+        st.lists(st.integers(0, min(len(content), 120) - 1), max_size=6)
+    ):
         content[at] = data.draw(st.integers(0, 255))
     cut = bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
@@ -221,7 +229,9 @@ def test_an_image_above_the_limits_is_refused_by_its_header(width, height, fits)
     if fits:
         ImageLimits().check(header)
         return
-    with pytest.raises(LimitExceeded, match=f"{width}x{height} px; the limits are 64000"):
+    with pytest.raises(
+        LimitExceeded, match=f"{width}x{height} px; the limits are 64000"
+    ):
         ImageLimits().check(header)
 
 

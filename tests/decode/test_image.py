@@ -113,7 +113,9 @@ def test_colours_of_16_bits_keep_their_order():
     assert np.array_equal(decoded(data), PIXELS)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"restart_marker_rows": 1}]
+)
 def test_a_cut_jpeg_is_broken_wherever_it_is_cut(options):
     """A decoder that fills up with gray would train on gray."""
     data = saved(photo(2, 120, 160), "JPEG", **options)

@@ -50,4 +50,7 @@ def test_a_point_in_a_pixel_stays_in_that_pixel(orientation, width, height, data
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_no_points_stay_no_points(orientation):
-    assert points_upright(np.zeros((0, 2), np.float32), orientation, 4, 3).shape == (0, 2)
+    assert points_upright(np.zeros((0, 2), np.float32), orientation, 4, 3).shape == (
+        0,
+        2,
+    )

@@ -80,13 +80,17 @@ def test_a_field_comes_from_its_first_source_that_has_it():
 
 
 def test_a_missing_field_is_an_error_unless_it_may_miss():
-    broken({"json": {}}, {"label": "cls;json:label"}, "'label' <- cls;json:label is miss")
+    broken(
+        {"json": {}}, {"label": "cls;json:label"}, "'label' <- cls;json:label is miss"
+    )
     broken({}, {"label": "cls"}, r"the sample has \['png'\]; write 'label\?'")
     found = decoded({}, {"label?": "cls", "bboxes?": "json:b", "mask?": "mask.png",
                          "keypoints?": "json:k", "bbox_labels?": "json:l",
                          "caption?": "txt", "depth?": "npy"})  # fmt: skip
 
-    assert (found["label"], found["mask"], found["caption"], found["depth"]) == (None,) * 4
+    assert (found["label"], found["mask"], found["caption"], found["depth"]) == (
+        None,
+    ) * 4
     assert (found["bboxes"].shape, found["bboxes"].dtype) == ((0, 4), np.float32)
     assert (found["keypoints"].shape, found["keypoints"].dtype) == ((0, 2), np.float32)
     assert (found["bbox_labels"].shape, found["bbox_labels"].dtype) == ((0,), np.int64)
@@ -155,7 +159,9 @@ def test_boxes_that_are_none_break_their_sample(items, words):
 def test_as_many_labels_as_boxes():
     fields = {"bboxes": "json:b", "bbox_labels": "json:l"}
 
-    assert decoded({"json": {"b": [BOX], "l": [1]}}, fields)["bbox_labels"].tolist() == [1]
+    assert decoded({"json": {"b": [BOX], "l": [1]}}, fields)[
+        "bbox_labels"
+    ].tolist() == [1]
     broken({"json": {"b": [BOX], "l": [1, 2]}}, fields, "1 bboxes, but 2 bbox_labels")
 
 
@@ -297,7 +303,9 @@ class Bomb:
         return (open, (str(self.marker), "w"))
 
 
-@pytest.mark.parametrize("extension", ["pyd", "pkl", "pickle", "pth", "pt", "npy", "npz"])
+@pytest.mark.parametrize(
+    "extension", ["pyd", "pkl", "pickle", "pth", "pt", "npy", "npz"]
+)
 def test_a_pickle_is_never_executed(tmp_path, extension):
     marker = tmp_path / "executed"
     payload = pickle.dumps(Bomb(marker))
@@ -316,7 +324,10 @@ def test_a_pickle_is_never_executed(tmp_path, extension):
 
 
 def test_the_users_own_decoders_come_first():
-    own = {"png": lambda data: np.full((2, 3, 3), len(data), np.uint8), "xyz": bytes.hex}
+    own = {
+        "png": lambda data: np.full((2, 3, 3), len(data), np.uint8),
+        "xyz": bytes.hex,
+    }
 
     found = decoded({"png": b"1234", "xyz": b"\x01"}, {"raw": "xyz"}, decoders=own)
 

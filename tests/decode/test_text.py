@@ -105,7 +105,9 @@ def test_a_label_is_an_id_a_number_or_a_known_name(value, label):
     assert type(found) is type(label)
 
 
-@pytest.mark.parametrize("value", [[0, 1, 0], [0.5, 2], [], np.arange(3), [True, False]])
+@pytest.mark.parametrize(
+    "value", [[0, 1, 0], [0.5, 2], [], np.arange(3), [True, False]]
+)
 def test_a_list_is_a_vector(value):
     found = parse_label(value, {})
 

@@ -125,7 +125,9 @@ def test_the_index_knows_the_class_that_training_gets(members, label):
 def test_the_index_knows_size_turn_and_boxes():
     jpeg = encode_image(photo(0), "jpeg")
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+    turned = (
+        jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+    )
     boxes = b'{"objects": [{"bbox": [0, 0, 1, 1]}, {}]}'
 
     facts = facts_of(jpg=turned, json=boxes)
@@ -443,7 +445,11 @@ def test_the_figures_of_a_set(tmp_path):
 def test_without_an_index_little_is_known(theirs):
     figures = summarize(theirs)
 
-    assert (figures["samples"], figures["indexed"], figures["shards"]) == (None, False, 2)
+    assert (figures["samples"], figures["indexed"], figures["shards"]) == (
+        None,
+        False,
+        2,
+    )
     assert "classes" not in figures
     indexed(theirs)
     assert summarize(theirs)["classes"] == {"0": 5, "1": 5}

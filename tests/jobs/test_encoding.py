@@ -142,7 +142,17 @@ def test_a_vector_stands_in_the_json(vector):
 
 @pytest.mark.parametrize(
     "label",
-    [float("nan"), float("inf"), {}, b"3", object(), [float("nan")], ["a"], [[1]], [{}]],
+    [
+        float("nan"),
+        float("inf"),
+        {},
+        b"3",
+        object(),
+        [float("nan")],
+        ["a"],
+        [[1]],
+        [{}],
+    ],
     ids=list("abcdefghi"),
 )
 def test_what_is_no_label_is_refused(label):
@@ -150,7 +160,9 @@ def test_what_is_no_label_is_refused(label):
         members(label=label)
 
 
-@pytest.mark.parametrize(("most", "kind"), [(1, np.uint8), (255, np.uint8), (256, np.int32)])
+@pytest.mark.parametrize(
+    ("most", "kind"), [(1, np.uint8), (255, np.uint8), (256, np.int32)]
+)
 def test_a_mask_comes_back(most, kind):
     mask = np.zeros((4, 5), np.int64)
     mask[1, 2] = most

@@ -92,7 +92,11 @@ def test_the_data_set_states_what_it_holds(folder, tmp_path):
 
 def test_the_order_is_that_of_the_seed(folder, tmp_path):
     orders = {}
-    for name, options in {"0": {}, "1": {"seed": 1}, "kept": {"keep_order": True}}.items():
+    for name, options in {
+        "0": {},
+        "1": {"seed": 1},
+        "kept": {"keep_order": True},
+    }.items():
         converted(folder, tmp_path / name, **options)
         orders[name] = [key for key, _ in read(tmp_path / name)]
 
@@ -126,9 +130,11 @@ def test_images_are_encoded_and_made_smaller(tmp_path):
     converted(tmp_path / "in", tmp_path / "webp", encode="webp", resize=20)
     converted(tmp_path / "in", tmp_path / "same", resize=40)
 
-    assert dict(read(tmp_path / "png"))["1"] == dict(read(tmp_path / "same"))["1"] == {
-        "png": (tmp_path / "in/1.png").read_bytes()
-    }
+    assert (
+        dict(read(tmp_path / "png"))["1"]
+        == dict(read(tmp_path / "same"))["1"]
+        == {"png": (tmp_path / "in/1.png").read_bytes()}
+    )
     for _, members in read(tmp_path / "webp"):
         with Image.open(io.BytesIO(members["webp"])) as image:
             assert (image.format, image.size) == ("WEBP", (24, 20))

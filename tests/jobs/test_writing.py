@@ -118,7 +118,9 @@ def test_an_iterable_is_written_in_its_order_and_the_same_each_time(tmp_path):
 
 
 def test_names_have_the_ids_that_were_given_or_come_as_they_come(tmp_path):
-    rows = [{"__key__": str(i), "label": x} for i, x in enumerate(["dog", "cat", "dog"])]
+    rows = [
+        {"__key__": str(i), "label": x} for i, x in enumerate(["dog", "cat", "dog"])
+    ]
     free = convert(rows, tmp_path / "free", progress=False)
     given = convert(rows, tmp_path / "given", classes=["cat", "dog"], progress=False)
 
@@ -131,7 +133,9 @@ def test_names_have_the_ids_that_were_given_or_come_as_they_come(tmp_path):
 
 
 def test_accents_make_no_second_class(tmp_path):
-    rows = [{"__key__": str(i), "label": x} for i, x in enumerate(["\u00e9", "e\u0301"])]
+    rows = [
+        {"__key__": str(i), "label": x} for i, x in enumerate(["\u00e9", "e\u0301"])
+    ]
 
     assert convert(rows, tmp_path / "set", progress=False).counts == {"\u00e9": 2}
 

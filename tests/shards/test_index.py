@@ -101,8 +101,7 @@ def test_an_index_comes_back_as_it_was_made(
     for i, (key, fields, known) in enumerate(samples):
         assert again.key(i) == key
         assert again.fields(i) == [
-            Field(e, o, s, c if checksums else None)
-            for e, (o, s, c) in fields.items()
+            Field(e, o, s, c if checksums else None) for e, (o, s, c) in fields.items()
         ]
         assert {n: again.columns[n][i].item() for n in known._fields} == known._asdict()
         assert samples[again.find(key)][0] == key
