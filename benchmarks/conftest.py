@@ -5,7 +5,14 @@ from importlib.metadata import version
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-PACKAGES = ("fiberaug", "albumentations", "numpy", "opencv-python-headless", "torch", "webdataset")
+PACKAGES = (
+    "fiberaug",
+    "albumentations",
+    "numpy",
+    "opencv-python-headless",
+    "torch",
+    "webdataset",
+)
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):

@@ -1,17 +1,17 @@
 """Every exception FiberAug raises on purpose.
 
-  FiberAugError
-  ├── UsageError (ValueError)       an argument is wrong; raised when an object is built
-  ├── DataRefused (ValueError)      the data is not what it has to be
-  │   ├── ShardDamaged              a shard or its index is broken
-  │   ├── SampleBroken              one sample cannot be read, decoded or augmented
-  │   ├── LimitExceeded             a size is above its limit
-  │   ├── SecurityRefused           the data asks for something no honest shard needs
-  │   └── BudgetExceeded            more samples are broken than ``max_errors`` allows
-  ├── StoreError (OSError)          a file or an object cannot be read or written
-  ├── StateMismatch (ValueError)    a state belongs to other data or another recipe
-  ├── ReplayMismatch (ValueError)   a replay did not draw what the record says
-  └── WorkerDied (RuntimeError)     a worker process ended without being asked to
+    FiberAugError
+    ├── UsageError (ValueError)      an argument is wrong; raised when an object is made
+    ├── DataRefused (ValueError)     the data is not what it has to be
+    │   ├── ShardDamaged             a shard or its index is broken
+    │   ├── SampleBroken             one sample cannot be read, decoded or augmented
+    │   ├── LimitExceeded            a size is above its limit
+    │   ├── SecurityRefused          the data asks for something no honest shard needs
+    │   └── BudgetExceeded           more samples are broken than ``max_errors`` allows
+    ├── StoreError (OSError)         a file or an object cannot be read or written
+    ├── StateMismatch (ValueError)   a state belongs to other data or another recipe
+    ├── ReplayMismatch (ValueError)  a replay did not draw what the record says
+    └── WorkerDied (RuntimeError)    a worker process ended without being asked to
 
 Each carries ``shard``, ``key``, ``offset`` (byte in the shard) and ``stage``; what is
 unknown is None.

@@ -53,7 +53,7 @@ def failed(code, words, *arguments):
 def photos(tmp_path):
     folder = tmp_path / "photos"
     for i in range(8):
-        path = folder / f"{'cat dog'.split()[i % 2]}/{i}.jpg"
+        path = folder / f"{('cat', 'dog')[i % 2]}/{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_image(photo(i), "jpeg"))
     return folder

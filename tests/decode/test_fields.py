@@ -1,4 +1,4 @@
-"""Laws of the field mapping: what is written is what is read, and ``auto`` says what."""
+"""Laws of the field mapping: what is written is read, and ``auto`` says what."""
 
 import pytest
 from hypothesis import given
@@ -94,6 +94,9 @@ def test_a_preset_is_a_mapping_of_required_fields(preset, names):
     assert not any(spec.optional for spec in specs)
 
 
+ALL_BOXES = (
+    "image <- jpg, bboxes? <- json:objects[].bbox, bbox_labels? <- json:objects[].label"
+)
 DETECTION = {"objects": [{"bbox": [0, 0, 1, 1], "label": 3}], "caption": "two ends"}
 
 
@@ -108,13 +111,9 @@ DETECTION = {"objects": [{"bbox": [0, 0, 1, 1], "label": 3}], "caption": "two en
          "image <- jpg, caption? <- txt, ignored: json"),
         (["jpg", "json"], {"label": 3}, "image <- jpg, label <- json:label"),
         (["jpg", "json"], {"class": "cat"}, "image <- jpg, label <- json:class"),
-        (["jpg", "json"], DETECTION,
-         "image <- jpg, bboxes? <- json:objects[].bbox,"
-         " bbox_labels? <- json:objects[].label, caption? <- json:caption"),
+        (["jpg", "json"], DETECTION, f"{ALL_BOXES}, caption? <- json:caption"),
         # A first sample without objects says nothing of the others.
-        (["jpg", "json"], {"objects": []},
-         "image <- jpg, bboxes? <- json:objects[].bbox,"
-         " bbox_labels? <- json:objects[].label"),
+        (["jpg", "json"], {"objects": []}, ALL_BOXES),
         (["jpg", "json"], {"objects": [{"bbox": [0, 0, 1, 1]}]},
          "image <- jpg, bboxes? <- json:objects[].bbox"),
         (["jpg", "json"], {"objects": [7]}, "image <- jpg, ignored: json"),

@@ -160,8 +160,8 @@ def test_damage_to_a_header_is_a_broken_sample_and_nothing_else(name, data):
     cut = bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
         header = read_header(cut)
-    except SampleBroken as error:
-        assert error.stage == "decode"
+    except SampleBroken:
+        return
     else:
         assert header.width > 0
         assert header.height > 0

@@ -1,4 +1,4 @@
-"""Laws of samples: every field from its member, annotations on their pixels, no code."""
+"""Laws of samples: each field from its member, annotations on their pixels."""
 
 import io
 import itertools
@@ -80,9 +80,7 @@ def test_a_field_comes_from_its_first_source_that_has_it():
 
 
 def test_a_missing_field_is_an_error_unless_it_may_miss():
-    broken(
-        {"json": {}}, {"label": "cls;json:label"}, "'label' <- cls;json:label is miss"
-    )
+    broken({"json": {}}, {"label": "cls;json:label"}, "<- cls;json:label is missing")
     broken({}, {"label": "cls"}, r"the sample has \['png'\]; write 'label\?'")
     found = decoded({}, {"label?": "cls", "bboxes?": "json:b", "mask?": "mask.png",
                          "keypoints?": "json:k", "bbox_labels?": "json:l",
@@ -129,7 +127,7 @@ def test_a_negative_sample_has_no_boxes():
 
 
 def test_boxes_of_no_class_have_label_minus_one():
-    """Where the first sample has no object, ``auto`` cannot know that none has a class."""
+    """Where the first sample has no object, ``auto`` cannot know that none has one."""
     assert objects({"bbox": BOX}, {"bbox": BOX})["bbox_labels"].tolist() == [-1, -1]
     unlabelled = {"json": {"objects": [{"bbox": BOX}]}}
     broken(unlabelled, {k.strip("?"): v for k, v in BOXES.items()}, "'bbox_labels'")

@@ -12,9 +12,9 @@ from fiberaug.errors import SampleBroken
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
-    allow_infinity=False) | st.text("a[]{}\"\\é", max_size=9),
+    allow_infinity=False) | st.text('a[]{}"\\é', max_size=9),
     lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text("b[{\"", max_size=3), inner, max_size=4),
+    | st.dictionaries(st.text('b[{"', max_size=3), inner, max_size=4),
     max_leaves=40,
 )  # fmt: skip
 
@@ -123,7 +123,8 @@ def test_a_name_wins_over_the_number_that_it_looks_like():
 @pytest.mark.parametrize(
     "value",
     ["bird", "", "nan", "-inf", "1_000", "٣", "9" * 30, "1e400", 2**63, float("nan"),
-     None, {}, "x" * 9000, [1, "a"], [[1, 2]], [1e300], [float("nan")], np.eye(2), b"3"],
+     None, {}, "x" * 9000, [1, "a"], [[1, 2]], [1e300], [float("nan")],
+     np.eye(2), b"3"],
     ids=list("abcdefghijklmnopqrs"),
 )  # fmt: skip
 def test_what_is_no_label_is_a_broken_sample(value):

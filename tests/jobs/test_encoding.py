@@ -55,7 +55,8 @@ def test_less_quality_is_fewer_bytes():
 @pytest.mark.parametrize(
     "pixels",
     [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.float32),
-     np.zeros((0, 4, 3), np.uint8), np.zeros(4, np.uint8), np.zeros((4, 4, 1), np.uint8)],
+     np.zeros((0, 4, 3), np.uint8), np.zeros(4, np.uint8),
+     np.zeros((4, 4, 1), np.uint8)],
     ids=list("abcde"),
 )  # fmt: skip
 def test_pixels_that_are_no_image_are_refused(pixels):
@@ -182,8 +183,8 @@ def test_a_mask_may_be_a_file():
 
 @pytest.mark.parametrize(
     "mask",
-    [np.zeros((2, 2, 3), int), np.zeros((2, 2)), np.full((2, 2), -1), np.zeros((0, 2), int),
-     np.full((2, 2), 65_536)],
+    [np.zeros((2, 2, 3), int), np.zeros((2, 2)), np.full((2, 2), -1),
+     np.zeros((0, 2), int), np.full((2, 2), 65_536)],
     ids=list("abcde"),
 )  # fmt: skip
 def test_what_is_no_mask_is_refused(mask):
@@ -243,7 +244,8 @@ def test_fields_of_other_names_are_stored_by_what_they_are():
     array = np.arange(3)
     found = members(
         caption="Töne", depth=array, score=0.5, name="x", tags=["a"], note=np.int64(3),
-        raw=b"\0", jpg=PIXELS, **{"left.png": PIXELS, "x.npy": array, "y.json": {"b": 1}},
+        raw=b"\0", jpg=PIXELS,
+        **{"left.png": PIXELS, "x.npy": array, "y.json": {"b": 1}},
     )  # fmt: skip
 
     assert set(found) == {"txt", "depth.npy", "score.txt", "name.txt", "tags.json",

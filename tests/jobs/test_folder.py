@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     for i in range(40):
         suffix = "png" if i % 5 == 0 else "jpg"
-        picture(folder / f"{'cat dog'.split()[i % 2]}/{i:03d}.{suffix}", i)
+        picture(folder / f"{('cat', 'dog')[i % 2]}/{i:03d}.{suffix}", i)
     return folder
 
 
@@ -120,7 +121,7 @@ def test_a_shard_is_as_large_as_it_may_be(folder, tmp_path):
 
     sizes = [entry.bytes for entry in manifest.shards]
     assert max(sizes) <= 30_720, "with the end of a tar, in records of 10 KiB"
-    assert all(a + b > 20_000 for a, b in zip(sizes, sizes[1:], strict=False))
+    assert all(a + b > 20_000 for a, b in pairwise(sizes))
 
 
 def test_images_are_encoded_and_made_smaller(tmp_path):
@@ -161,7 +162,7 @@ def test_the_extension_says_what_the_bytes_are(tmp_path):
     assert [list(members) for _, members in read(tmp_path / "set")] == [["png"]]
 
 
-def test_broken_files_are_listed_and_left_out(folder, tmp_path):
+def test_broken_files_are_listed_and_left_out(tmp_path):
     source = tmp_path / "in"
     picture(source / "cat/a.jpg", 1)
     picture(source / "dog/b.jpg", 2)
@@ -176,7 +177,7 @@ def test_broken_files_are_listed_and_left_out(folder, tmp_path):
     assert errors["cat/text"]["path"] == str(source / "cat/text.png")
     assert "no image" in errors["cat/text"]["reason"]
     assert manifest.counts == {"cat": 1, "dog": 1}
-    with pytest.raises(SampleBroken, match="cat/text|dog/empty"):
+    with pytest.raises(SampleBroken, match=r"cat/text|dog/empty"):
         converted(source, tmp_path / "strict", on_error="fail")
     assert not (tmp_path / "strict/dataset.json").exists()
     assert not list((tmp_path / "strict").glob("*.part"))
@@ -258,7 +259,8 @@ def test_a_run_that_died_as_it_began_is_begun_again(folder, tmp_path):
 
 SLOW = """
     import sys, time
-    from pathlib import Path
+    from itertools import pairwise
+from pathlib import Path
     import fiberaug
     from fiberaug.jobs import folder
 
@@ -348,7 +350,7 @@ def die():
 
 
 def test_a_worker_that_is_killed_is_an_error_that_says_so():
-    with pytest.raises(WorkerDied, match="0 of 2 jobs.*memory"):
+    with pytest.raises(WorkerDied, match=r"0 of 2 jobs.*memory"):
         list(run_jobs(die, [(), ()], workers=2))
 
 

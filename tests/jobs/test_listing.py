@@ -1,4 +1,4 @@
-"""Laws of folders: which files are images, what their classes are, what keys they get."""
+"""Laws of folders: which files are images, of which class, under which key."""
 
 import os
 import unicodedata
@@ -120,7 +120,7 @@ def test_any_file_name_becomes_a_key_that_is_read_back(tmp_path, name, key):
 
 
 def test_both_ways_to_write_an_accent_are_one_name(tmp_path):
-    """macOS writes the other one than everybody else."""
+    """On macOS names are written otherwise than everywhere else."""
     nfc = "Ärger é"
     nfd = unicodedata.normalize("NFD", nfc)
     made(tmp_path, f"{nfc}/{nfc}.jpg", f"{nfd}/{nfd}.jpg")

@@ -34,7 +34,12 @@ class LoaderMachine(RuleBasedStateMachine):
         dataset = fiberaug.StreamingDataset(self.shards, record="none")
         self.plan: Plan = dataset.plan
         self.files = [
-            [f"k{i:02d}" for i in range(sum(self.plan.counts[:s]), sum(self.plan.counts[: s + 1]))]
+            [
+                f"k{i:02d}"
+                for i in range(
+                    sum(self.plan.counts[:s]), sum(self.plan.counts[: s + 1])
+                )
+            ]
             for s in range(len(self.plan.counts))
         ]
         self.loader = fiberaug.DataLoader(dataset, BATCH)
@@ -43,7 +48,10 @@ class LoaderMachine(RuleBasedStateMachine):
         self.states = []
 
     def expected(self, epoch, first):
-        places = [locate(self.plan, epoch, p) for p in range(first, min(first + BATCH, SAMPLES))]
+        places = [
+            locate(self.plan, epoch, p)
+            for p in range(first, min(first + BATCH, SAMPLES))
+        ]
         return [self.files[shard][index] for shard, index in places]
 
     @rule(count=st.integers(1, 4))
@@ -83,7 +91,9 @@ class LoaderMachine(RuleBasedStateMachine):
 
     @rule()
     def save(self):
-        self.states.append((json.dumps(self.loader.state_dict()), self.epoch, self.position))
+        self.states.append(
+            (json.dumps(self.loader.state_dict()), self.epoch, self.position)
+        )
 
     @rule(data=st.data())
     def load(self, data):

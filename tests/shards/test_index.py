@@ -221,11 +221,11 @@ def test_a_column_of_another_type_or_outside_of_the_file_is_refused(tmp_path):
     entries = directory(content)
     rest = content[HEADER + 48 * len(entries) :]
     for change in (
-        lambda n, k, o, s: (n, b"|O", o, s),
-        lambda n, k, o, s: (n, k, o, 2**40),
-        lambda n, k, o, s: (n, k, 2**63, s),
+        lambda entry: (entry[0], b"|O", *entry[2:]),
+        lambda entry: (*entry[:3], 2**40),
+        lambda entry: (*entry[:2], 2**63, entry[3]),
     ):
-        body = b"".join(ENTRY.pack(*change(*e)) for e in entries) + rest
+        body = b"".join(ENTRY.pack(*change(e)) for e in entries) + rest
         refused(sealed(head_of(content), body), tmp_path, "column")
 
 

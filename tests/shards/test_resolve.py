@@ -22,7 +22,7 @@ def write(path, samples=2):
     writer = ShardFileWriter(path)
     for i in range(samples):
         writer.write(f"{path.stem}-{i}", {"jpg": b"x", "cls": str(i).encode()})
-    return writer.publish(lambda key, members: Facts())
+    return writer.publish(lambda *_: Facts())
 
 
 @pytest.fixture
@@ -53,8 +53,12 @@ IN_ORDER = [f"train-{i}.tar" for i in range(11)]
 
 def test_every_description_names_the_shards_in_natural_order(folder):
     braces = f"{folder}/train-{{0..10}}.tar"
-    several = [f"{folder}/train-{{0..4}}.tar", folder / "train-5.tar",
-               f"{folder}/train-[6-9].tar", f"file://{folder}/train-10.tar"]  # fmt: skip
+    several = [
+        f"{folder}/train-{{0..4}}.tar",
+        folder / "train-5.tar",
+        f"{folder}/train-[6-9].tar",
+        f"file://{folder}/train-10.tar",
+    ]
     pipeline = webdataset.WebDataset(braces, shardshuffle=False)
     for shards in (
         folder,
@@ -146,7 +150,7 @@ def test_a_shard_that_changed_after_indexing_is_refused(folder):
 
 
 def test_two_shards_of_one_name_are_refused(folder, tmp_path):
-    """Samples are named by shard: the same name twice would be the same sample twice."""
+    """Samples are named by shard: a name twice would be each sample twice."""
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(folder / "train-1.tar", other)
