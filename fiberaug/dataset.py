@@ -16,8 +16,8 @@ from fiberaug.decode.fields import (
 )
 from fiberaug.decode.image import DECODER
 from fiberaug.decode.sample import SampleDecoder, parse_json
-from fiberaug.engine import SOURCE, OnError, Setup
-from fiberaug.errors import StateMismatch, UsageError
+from fiberaug.engine import POLICIES, SOURCE, OnError, Setup
+from fiberaug.errors import DataRefused, StateMismatch, UsageError
 from fiberaug.order import Plan, rank_range, steps
 from fiberaug.passes import PassControl, PlainPass
 from fiberaug.recipe import Recipe
@@ -28,7 +28,7 @@ from fiberaug.shards.resolve import ShardSet, resolve
 __all__ = ["STATE_VERSION", "StreamingDataset", "resolve_rank"]
 
 STATE_VERSION = 1
-_POLICIES = ("replace", "mask", "raise")
+_LOOKED_AT = 16  # samples, to find one that can be read
 _RECORDS = ("packed", "text", "none")
 
 
@@ -131,9 +131,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             raise UsageError(f"batch_size must be >= 1, got {batch_size}")
         if not 0 <= max_errors <= 1:
             raise UsageError(f"max_errors must be in [0, 1], got {max_errors}")
-        if isinstance(on_error, str) and on_error not in _POLICIES:
+        if isinstance(on_error, str) and on_error not in POLICIES:
             raise UsageError(
-                f"on_error must be one of {_POLICIES} or callable, got {on_error!r}"
+                f"on_error must be one of {POLICIES} or callable, got {on_error!r}"
             )
         if rank is not None or world_size is not None:
             rank, world_size = resolve_rank(rank, world_size)
@@ -176,14 +176,24 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         self, fields: Mapping[str, str] | str
     ) -> tuple[tuple[str, ...], tuple[FieldSpec, ...]]:
         first = ShardFile(self.shard_set.refs[0])
-        members = first.read(0)
+        extensions = tuple(field.extension for field in first.index.fields(0))
         manifest = self.shard_set.manifest
         if fields == "auto" and manifest is not None and manifest.fields:
             fields = manifest.fields  # what convert wrote
         if fields != "auto":
-            return tuple(members), parse_fields(fields)
-        metadata = {e: parse_json(d) for e, d in members.items() if e.endswith("json")}
-        return tuple(members), resolve_auto(members, metadata)
+            return extensions, parse_fields(fields)
+        refused: DataRefused | None = None
+        for i in range(min(_LOOKED_AT, len(first.index))):
+            try:
+                members = first.read(i)
+                metadata = {
+                    e: parse_json(d) for e, d in members.items() if e.endswith("json")
+                }
+            except DataRefused as error:  # a broken sample is no reason to stop here
+                refused = error
+            else:
+                return tuple(members), resolve_auto(members, metadata)
+        raise refused or UsageError("the first shard has no sample")
 
     @property
     def rank(self) -> int:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fiberaug.decode.image import DECODER
 from fiberaug.decode.sample import SampleDecoder
-from fiberaug.errors import DataRefused, FiberAugError, SampleBroken, ShardDamaged
+from fiberaug.errors import (
+    DataRefused,
+    FiberAugError,
+    SampleBroken,
+    ShardDamaged,
+    UsageError,
+)
 from fiberaug.order import DiscoveredOrder, EpochOrder, Plan, open_order
 from fiberaug.record import PackedRecord
 from fiberaug.seeding import ShardUids, key
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTEMPTS",
+    "POLICIES",
     "SOURCE",
     "Engine",
     "Failure",
@@ -34,6 +41,7 @@ __all__ = [
 
 SOURCE = "real"
 ATTEMPTS = 16
+POLICIES = ("replace", "mask", "raise")
 OnError = str | Callable[[FiberAugError], str]
 
 
@@ -244,7 +252,11 @@ class Engine:
 
     def _policy(self, error: DataRefused) -> str:
         policy = self.setup.on_error
-        return policy if isinstance(policy, str) else policy(error)
+        if not isinstance(policy, str):
+            policy = policy(error)
+        if policy not in POLICIES:
+            raise UsageError(f"on_error must give one of {POLICIES}, got {policy!r}")
+        return policy
 
     def _bare(self, shard: int, index: int, position: int) -> PackedRecord:
         file = self._pool[shard]

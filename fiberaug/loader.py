@@ -1,7 +1,6 @@
 """Batches of a streaming data set, with a position that can be saved and resumed."""
 
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,16 +10,16 @@ from typing import Any, Self
 import torch
 
 from fiberaug.batching import TARGETS, BatchFinisher, SampleFinisher
+from fiberaug.budget import ErrorBudget
 from fiberaug.collate import Collate
 from fiberaug.dataset import StreamingDataset
-from fiberaug.errors import BudgetExceeded, UsageError
+from fiberaug.errors import UsageError
 from fiberaug.order import steps
 from fiberaug.runlog import RecordLog
 from fiberaug.transport import Builder, Message, Request, Workers, read_error
 
 __all__ = ["DataLoader"]
 
-_LEAST_BUDGET = 10
 _READY_S = 0.001
 
 
@@ -143,7 +142,7 @@ class DataLoader:
         self._pending: tuple[int, int] | None = (0, 0)
         self._epoch = self._position = 0
         self._logging = False
-        self._failed: set[int] = set()
+        self._budget = ErrorBudget(dataset.max_errors)
         self._counters = dict.fromkeys(
             ("images", "wait_s", "decode_s", "augment_s"), 0.0
         )
@@ -172,18 +171,30 @@ class DataLoader:
         return _Pass(self)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass ``epoch``, from its start; a resume of it is kept."""
+        """Make the next pass ``epoch``, from its start; a resume of it is kept.
+
+        A pass that is running goes on.
+        """
         if epoch < 0:
             raise UsageError(f"epoch must be >= 0, got {epoch}")
-        if self.dataset.train and (self._pending is None or self._pending[0] != epoch):
+        kept = not self._running and self._pending is not None
+        if self.dataset.train and not (kept and self._pending[0] == epoch):  # type: ignore[index]
             self._pending = epoch, 0
+
+    @property
+    def _running(self) -> bool:
+        run = self._pass() if self._pass is not None else None
+        return run is not None and run.running
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position after the batch just yielded, equal on all ranks.
 
         JSON of under 4 KB: ``v, plan, fingerprint, recipe, epoch, position``.
         """
-        return self.dataset.state(*(self._pending or (self._epoch, self._position)))
+        now = self._epoch, self._position
+        if not self._running and self._pending is not None:
+            now = self._pending
+        return self.dataset.state(*now)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Make the next pass go on where ``state`` was taken.
@@ -193,7 +204,9 @@ class DataLoader:
         Raises:
             StateMismatch: The state belongs to other data, another plan or recipe.
         """
-        self._pending = self.dataset.read_state(state)
+        pending = self.dataset.read_state(state)
+        self._stop_pass()
+        self._pending = pending
 
     def stats(self) -> dict[str, float]:
         """Return figures since the loader was made.
@@ -210,7 +223,7 @@ class DataLoader:
             "decode_s": self._counters["decode_s"],
             "augment_s": self._counters["augment_s"],
             "queue_fill": self._ready / max(1, self._batches),
-            "quarantined": float(len(self._failed)),
+            "quarantined": float(len(self._budget)),
             "share/real": 1.0,
         }
 
@@ -249,7 +262,7 @@ class DataLoader:
             self._pending = self._epoch + 1 if self.dataset.train else 0, 0
         self._epoch, self._position = self._pending
         self._pending = None
-        self._failed = set()
+        self._budget.start()
         if not self._batches:
             self._started_s = time.perf_counter()
         if self.log is not None and not self._logging:
@@ -297,7 +310,8 @@ class DataLoader:
         message = next(messages, None)
         waited = time.perf_counter() - asked
         if message is None or message.over:
-            self._pending = (epoch + 1 if self.dataset.train else 0), 0
+            if self._pending is None:
+                self._pending = (epoch + 1 if self.dataset.train else 0), 0
             if self.log is not None:
                 self.log.close()
                 self._logging = False
@@ -323,28 +337,11 @@ class DataLoader:
         self._counters["wait_s"] += waited
         self._counters["decode_s"] += message.decode_s
         self._counters["augment_s"] += message.augment_s
-        if not message.failures:
-            return
         if self.log is not None:
             self.log.quarantine(message.failures)
-        for failure in message.failures:
-            if failure.uid not in self._failed:
-                warnings.warn(
-                    f"broken sample: {failure.shard} {failure.key}: {failure.reason}",
-                    stacklevel=4,
-                )
-            self._failed.add(failure.uid)
         counts = self.dataset.plan.counts
         samples = sum(counts) if counts is not None else message.end
-        budget = max(_LEAST_BUDGET, int(self.dataset.max_errors * samples))
-        if len(self._failed) > budget:
-            last = message.failures[-1]
-            raise BudgetExceeded(
-                f"{len(self._failed)} samples of this epoch are broken, max_errors"
-                f" allows {budget}; the last: {last.reason}. Look at the data with"
-                " `fiberaug verify --decode`, or raise max_errors",
-                shard=last.shard, key=last.key, offset=last.offset, stage=last.stage,
-            )  # fmt: skip
+        self._budget.spend(message.failures, samples=samples)
 
 
 def _batches(request: Request, end: int | None) -> Iterator[Request]:
@@ -371,7 +368,7 @@ class _Pass(Iterator[Any]):
         loader = self._loader
         if loader is None:
             raise UsageError(
-                "a newer pass over this loader has begun; this one is over"
+                "this pass is over: a newer one or load_state_dict() took its place"
             )
         try:
             if self._messages is None:
@@ -387,8 +384,10 @@ class _Pass(Iterator[Any]):
             loader.stop_workers()
             raise
 
-    def __len__(self) -> int:
-        return len(self._loader) if self._loader is not None else 0
+    @property
+    def running(self) -> bool:
+        """Whether the pass has begun and is not over."""
+        return self._messages is not None
 
     def stop(self) -> None:
         """Let go of the workers; the pass cannot go on."""

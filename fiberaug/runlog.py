@@ -50,14 +50,17 @@ class RecordLog:
         Raises:
             StoreError: The folder cannot be written.
         """
+        self._open()
+        text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+        write_atomically(self.folder / MANIFEST, text.encode())
+
+    def _open(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             _mend(self.path)
             self._file = self.path.open("ab")
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
-        text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-        write_atomically(self.folder / MANIFEST, text.encode())
 
     def write(self, records: Iterable[Record | str]) -> None:
         """Append records, or their JSON, and hand them to the operating system.
@@ -98,7 +101,7 @@ class RecordLog:
 
     def _append(self, text: str) -> None:
         if self._file is None:
-            self.start({})
+            self._open()
         data = text.encode()
         try:
             if self._frame is None:

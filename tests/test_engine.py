@@ -37,7 +37,6 @@ def run(shards, *, batch_size=8, log=None, num_workers=0, **dataset):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.filterwarnings("ignore:broken sample")
 def test_a_broken_sample_is_replaced_and_written_down(shards, tmp_path, num_workers):
     """Batches keep their size; position and attempt decide who stands in."""
     loader, batches = run(shards, log=tmp_path / "run", num_workers=num_workers)
@@ -64,7 +63,6 @@ def test_a_broken_sample_is_replaced_and_written_down(shards, tmp_path, num_work
     )
 
 
-@pytest.mark.filterwarnings("ignore:broken sample")
 def test_stand_ins_do_not_depend_on_who_makes_them(shards):
     one = [r.to_json() for b in run(shards, batch_size=7)[1] for r in b["record"]]
     other = [r.to_json() for b in run(shards, num_workers=2)[1] for r in b["record"]]
@@ -72,7 +70,6 @@ def test_stand_ins_do_not_depend_on_who_makes_them(shards):
     assert one == other
 
 
-@pytest.mark.filterwarnings("ignore:broken sample")
 def test_in_evaluation_a_broken_sample_is_a_padding_row_with_its_key(shards):
     _, batches = run(shards, train=False)
     padded = [
@@ -99,7 +96,6 @@ def test_raise_names_shard_key_and_stage(shards, num_workers):
     assert caught.value.stage == "decode"
 
 
-@pytest.mark.filterwarnings("ignore:broken sample")
 def test_a_function_of_the_error_chooses_the_policy(shards):
     seen = []
 
@@ -113,7 +109,6 @@ def test_a_function_of_the_error_chooses_the_policy(shards):
     assert sum(int(b["is_pad"].sum()) for b in batches) == 1
 
 
-@pytest.mark.filterwarnings("ignore:broken sample")
 def test_more_broken_samples_than_the_budget_stop_the_run(write_set):
     def content():
         for i, sample in enumerate(samples(60)):
@@ -188,3 +183,22 @@ def test_another_visit_of_a_sample_is_another_draw(write_set):
 
     assert not np.array_equal(images[0], images[1])
     assert np.array_equal(images[0], images[2])
+
+
+def test_a_policy_that_does_not_exist_is_named(shards):
+    with pytest.raises(
+        fiberaug.UsageError, match=r"on_error must give one of .* 'skip'"
+    ):
+        run(shards, on_error=lambda _: "skip")
+
+
+def test_a_broken_first_sample_does_not_hide_the_fields(write_set):
+    """``auto`` looks at the first sample that can be read."""
+    shards = write_set(12)
+    path = fiberaug.StreamingDataset(shards).shard_set.refs[0].path
+    content = bytearray(Path(path).read_bytes())
+    content[content.index(b"\x89PNG") + 40] ^= 1
+    Path(path).write_bytes(content)
+
+    _, batches = run(shards)
+    assert sum(len(b["label"]) for b in batches) == 12

@@ -82,7 +82,7 @@ def test_a_pass_after_a_broken_off_one_is_the_next_epoch_from_its_start(write_se
     next(broken_off)
 
     assert keys(loader) == epochs[1]
-    with pytest.raises(fiberaug.UsageError, match="newer pass"):
+    with pytest.raises(fiberaug.UsageError, match="this pass is over"):
         next(broken_off)
     assert keys(loader) == epochs[2]
 
@@ -344,3 +344,39 @@ def test_frameworks_find_the_attributes_that_they_read(write_set):
     assert loader.sampler is None
     assert loader.dataset.num_samples == len(loader.dataset) == 20
     assert not isinstance(loader, torch.utils.data.DataLoader)
+
+
+def test_set_epoch_while_a_pass_runs_is_for_the_next_one(write_set):
+    shards = write_set(24)
+    reference = loader_of(shards)
+    epochs = [keys(reference) for _ in range(4)]
+    loader = loader_of(shards)
+    running = iter(loader)
+    seen = keys([next(running)])
+    loader.set_epoch(3)
+
+    assert loader.state_dict()["epoch"] == 0
+    assert seen + keys(running) == epochs[0]
+    assert keys(loader) == epochs[3]
+
+
+def test_a_state_that_is_loaded_ends_the_pass_that_runs(write_set):
+    loader = loader_of(write_set(24))
+    state = loader.state_dict()
+    running = iter(loader)
+    next(running)
+    loader.load_state_dict(state)
+
+    assert loader.state_dict() == state
+    with pytest.raises(fiberaug.UsageError, match="this pass is over"):
+        next(running)
+
+
+def test_losses_of_the_last_batch_do_not_overwrite_the_manifest(write_set, tmp_path):
+    loader = loader_of(write_set(8), log=tmp_path / "run")
+    batches = list(loader)
+    before = (tmp_path / "run/manifest.json").read_bytes()
+    loader.log.attach(batches[-1], [0.5] * 8)
+    loader.close()
+
+    assert (tmp_path / "run/manifest.json").read_bytes() == before

@@ -4,6 +4,7 @@ import io
 import math
 import zipfile
 import zlib
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def decode_npy(data: bytes | memoryview) -> NDArray[Any]:
         count = _count(shape, dtype, len(data) - file.tell())
         flat = np.frombuffer(data, dtype, count, file.tell())
         return flat.reshape(shape, order="F" if fortran else "C").copy()
-    except (ValueError, TypeError, SyntaxError, OSError) as error:
+    except (ValueError, TypeError, SyntaxError, OSError, TokenError) as error:
         raise SampleBroken(f"the array is refused: {error}", stage="decode") from error
 
 
