@@ -54,8 +54,8 @@ class ErrorBudget:
         if last is not None and len(self._broken) > most:
             raise BudgetExceeded(
                 f"{len(self._broken)} samples of this epoch are broken, max_errors"
-                f" allows {most}; the last: {last.reason}. Look at the data with `fiberaug"
-                " verify --decode`, or raise max_errors",
+                f" allows {most}; the last: {last.reason}. Look at the data with"
+                " `fiberaug verify --decode`, or raise max_errors",
                 shard=last.shard,
                 key=last.key,
                 offset=last.offset,
