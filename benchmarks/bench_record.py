@@ -64,6 +64,7 @@ def _cost(leaves):
     _plain(compose, image)
     _recorded(engine, image)
     gc.collect()
+    gc.freeze()  # as a worker does
     pairs = [
         (_us(_plain, compose, image), _us(_recorded, engine, image))
         for _ in range(ROUNDS)

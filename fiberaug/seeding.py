@@ -12,6 +12,7 @@ Space-Efficient Statistically Good Algorithms for Random Number Generation", 201
 import random
 from hashlib import blake2b
 from struct import Struct
+from typing import Any
 
 import numpy as np
 
@@ -121,14 +122,20 @@ class KeyedGenerators:
         self._bits = np.random.PCG64(0)
         self.numpy = np.random.Generator(self._bits)
         self.python = random.Random(0)  # noqa: S311  # drawing pixels, not secrets
-
-    def jump(self, key: bytes) -> None:
-        """Put both generators into the state that ``key`` (16 bytes) names."""
-        number = int.from_bytes(key, "little")
-        self._bits.state = {
+        # What Random.seed does with an integer, without its checks of other types.
+        self._seed_python = super(random.Random, self.python).seed
+        self._words = {"state": 0, "inc": self._INCREMENT}
+        self._state: Any = {
             "bit_generator": "PCG64",
-            "state": {"state": number, "inc": self._INCREMENT},
+            "state": self._words,
             "has_uint32": 0,
             "uinteger": 0,
         }
-        self.python.seed(number)
+
+    def jump(self, key: bytes) -> None:
+        """Put both generators into the state that ``key`` (16 bytes) names."""
+        number = self._words["state"] = int.from_bytes(key, "little")
+        self._bits.state = self._state
+        self._seed_python(number)
+        # The half of a pair that ``gauss`` keeps for its next call.
+        self.python.gauss_next = None  # type: ignore[attr-defined]

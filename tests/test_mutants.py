@@ -129,8 +129,15 @@ MUTANTS = [
     Mutant(
         "half a drawn word is found by the next sample",
         "seeding.py",
-        '"has_uint32": 0',
-        '"has_uint32": self._bits.state["has_uint32"]',
+        "self._bits.state = self._state",
+        'self._bits.state = {**self._bits.state, "state": self._words}',
+        f"{SEEDING}::test_a_key_gives_the_same_draws_whatever_was_drawn_before",
+    ),
+    Mutant(
+        "half a gaussian pair is found by the next sample",
+        "seeding.py",
+        "self.python.gauss_next = None",
+        "self.python.gauss_next  # type",
         f"{SEEDING}::test_a_key_gives_the_same_draws_whatever_was_drawn_before",
     ),
     Mutant(

@@ -30,6 +30,7 @@ TARGETS = ("image", "mask", "masks", "bboxes", "keypoints")
 """Fields that a pipeline changes; labels of boxes travel with them."""
 
 Operation = tuple[int, dict[str, Any]]
+_UINT8 = np.dtype(np.uint8)
 
 
 class Augmented(NamedTuple):
@@ -151,6 +152,7 @@ class CpuEngine:
         _separate(compose, set())
         self.normalize, rest = _split_tail(compose)
         self._fields = [name for name in fields if name in _targets(compose)]
+        self._only_image = self._fields == ["image"]
         self._points = {"bboxes", "keypoints"} & set(self._fields)
         self._aliases = _label_names(compose, fields)
         self._compose = _with_processors(compose, rest, fields)
@@ -181,6 +183,19 @@ class CpuEngine:
         """
         self._operations.clear()
         self._generators.jump(key)
+        if self._only_image:
+            out = self._compose(image=fields["image"])
+            changed = {"image": out["image"]}
+        else:
+            changed = self._with_targets(fields)
+        image = changed["image"]
+        if type(image) is not np.ndarray or image.ndim == 2:
+            image = changed["image"] = _as_array(image)
+        if self.normalize is not None and image.dtype != _UINT8:
+            changed["image"] = self.normalize.apply(image)
+        return Augmented(changed, self._operations.copy())
+
+    def _with_targets(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         data = {name: fields[name] for name in self._fields if fields[name] is not None}
         names = list(data)
         for field, alias in self._aliases.items():
@@ -191,10 +206,7 @@ class CpuEngine:
             changed[field] = np.asarray(out[alias], np.int64)
         for name in self._points & changed.keys():
             changed[name] = _as_points(out[name], 4 if name == "bboxes" else 2)
-        image = changed["image"] = _as_array(out["image"])
-        if image.dtype != np.uint8 and self.normalize is not None:
-            changed["image"] = self.normalize.apply(image)
-        return Augmented(changed, self._operations.copy())
+        return changed
 
 
 def _targets(compose: A.Compose) -> set[str]:
