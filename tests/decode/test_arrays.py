@@ -94,6 +94,11 @@ def test_damage_is_a_broken_sample_and_nothing_else(data):
             continue
 
 
+def test_an_array_of_objects_says_that_it_would_need_pickle():
+    with pytest.raises(SampleBroken, match="pickle"):
+        decode_npy(npy(np.array([{}]), allow_pickle=True))
+
+
 def test_an_archive_of_something_else_is_refused():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,8 +19,7 @@ from PIL import Image
 from sets import photo
 
 from fiberaug import convert
-from fiberaug.errors import DataRefused, SampleBroken, UsageError, WorkerDied
-from fiberaug.jobs.crew import run_jobs
+from fiberaug.errors import SampleBroken, UsageError
 from fiberaug.shards.manifest import Manifest
 from fiberaug.shards.reader import ShardFile
 from fiberaug.shards.resolve import resolve
@@ -259,8 +259,6 @@ def test_a_run_that_died_as_it_began_is_begun_again(folder, tmp_path):
 
 SLOW = """
     import sys, time
-    from itertools import pairwise
-from pathlib import Path
     import fiberaug
     from fiberaug.jobs import folder
 
@@ -306,11 +304,15 @@ def in_the_middle(folder, tmp_path):
         text=True,
         env=os.environ | {"PYTHONWARNINGS": "ignore"},
     )
-    wait_until(lambda: list(target.glob("shard-*.tar")))
-    assert not (target / "dataset.json").exists()
-    yield process, target
-    process.kill()
-    process.communicate()
+    try:
+        wait_until(lambda: list(target.glob("shard-*.tar")) or process.poll())
+        assert process.poll() is None
+        assert not (target / "dataset.json").exists()
+        yield process, target
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # workers too, should any be left
+        process.communicate()
 
 
 def test_a_killed_run_leaves_no_worker_and_is_begun_again(
@@ -343,30 +345,3 @@ def test_an_interrupt_ends_the_workers_and_leaves_no_temporary_file(in_the_middl
     assert all(map(gone, workers))
     assert not list(target.glob("*.part")) + list(target.glob(".*.part"))
     assert not (target / "dataset.json").exists()
-
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_worker_that_is_killed_is_an_error_that_says_so():
-    with pytest.raises(WorkerDied, match=r"0 of 2 jobs.*memory"):
-        list(run_jobs(die, [(), ()], workers=2))
-
-
-def fail():
-    raise DataRefused("no", key="k")
-
-
-def test_the_error_of_a_worker_arrives_whole():
-    with pytest.raises(DataRefused, match="no") as caught:
-        list(run_jobs(fail, [(), ()], workers=2))
-
-    assert caught.value.key == "k"
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_the_order_of_the_jobs(workers):
-    assert list(run_jobs(divmod, [(7, 2), (9, 3), (1, 5)], workers=workers)) == [
-        (3, 1), (3, 0), (0, 1),
-    ]  # fmt: skip

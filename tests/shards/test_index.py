@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiberaug.errors import ShardDamaged, StoreError
-from fiberaug.shards.index import COLUMNS, Facts, Field, IndexBuilder, ShardIndex
+from fiberaug.shards.index import (
+    COLUMNS,
+    Facts,
+    Field,
+    IndexBuilder,
+    ShardIndex,
+    read_head,
+)
 
 ENTRY = struct.Struct("<24s8sQQ")
 HEADER = 64
@@ -161,6 +168,27 @@ def test_every_cut_is_seen(tmp_path):
         with pytest.raises(ShardDamaged):
             opened(content[:size], tmp_path)
     refused(content + b"\0", tmp_path, "checksum")
+
+
+def test_the_header_alone_counts_and_names_a_shard(tmp_path):
+    content = SMALL.to_bytes()
+    index = opened(content, tmp_path)
+    path = tmp_path / "a.tar.idx"
+
+    path.write_bytes(content[:HEADER])  # the rest is not read
+    head = read_head(path, shard="a.tar")
+    assert (head.samples, head.members, head.shard_bytes) == (2, 3, 10_240)
+    assert (head.size, head.digest) == (len(content), index.digest)
+
+    for at in range(HEADER):
+        flipped = bytearray(content)
+        flipped[at] ^= 1
+        path.write_bytes(flipped)
+        with pytest.raises(ShardDamaged):
+            read_head(path, shard="a.tar")
+    path.unlink()
+    with pytest.raises(StoreError):
+        read_head(path, shard="a.tar")
 
 
 def test_an_empty_file_and_another_file_are_no_index(tmp_path):

@@ -124,6 +124,8 @@ def test_all_shards_have_an_index_or_none_counts(folder):
 
     assert found.counts is None
     assert {ref.index for ref in found.refs} == {None}
+    (folder / "train-5.tar.idx").unlink()
+    assert resolve(folder).fingerprint == found.fingerprint
 
 
 def test_indexes_may_stand_in_a_folder_of_their_own(folder, tmp_path):
