@@ -15,7 +15,8 @@ from fiberaug.decode.fields import (
     resolve_auto,
 )
 from fiberaug.decode.image import DECODER
-from fiberaug.decode.sample import SampleDecoder, parse_json
+from fiberaug.decode.sample import SampleDecoder
+from fiberaug.decode.text import parse_metadata
 from fiberaug.engine import POLICIES, SOURCE, OnError, Setup
 from fiberaug.errors import DataRefused, StateMismatch, UsageError
 from fiberaug.order import Plan, rank_range, steps
@@ -186,12 +187,10 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         for i in range(min(_LOOKED_AT, len(first.index))):
             try:
                 members = first.read(i)
-                metadata = {
-                    e: parse_json(d) for e, d in members.items() if e.endswith("json")
-                }
             except DataRefused as error:  # a broken sample is no reason to stop here
                 refused = error
             else:
+                metadata = parse_metadata(members)
                 return tuple(members), resolve_auto(members, metadata)
         raise refused or UsageError("the first shard has no sample")
 

@@ -1,6 +1,8 @@
 """Indexes for shards that anyone wrote."""
 
 import zlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,8 +10,8 @@ from tqdm import tqdm
 
 from fiberaug.errors import StoreError, UsageError
 from fiberaug.jobs.describing import Describer
-from fiberaug.shards.index import ShardIndex
-from fiberaug.shards.manifest import write_atomically
+from fiberaug.shards.index import ShardIndex, read_head
+from fiberaug.shards.manifest import FILE, Manifest, write_atomically
 from fiberaug.shards.reader import build_index, map_file
 from fiberaug.shards.resolve import SIDE_CAR, expand
 
@@ -65,7 +67,28 @@ def index_shards(
             raise StoreError(f"cannot make {folder}: {error.strerror}") from error
     describe = Describer(decode=decode)
     bar = tqdm(paths, unit="shard", desc="index", disable=None if progress else True)
-    return [_index(path, folder or path.parent, describe) for path in bar]
+    done = [_index(path, folder or path.parent, describe) for path in bar]
+    if folder is None:
+        for home in sorted({one.path.parent for one in done if not one.kept}):
+            _tell_manifest(home, done)
+    return done
+
+
+def _tell_manifest(home: Path, done: Sequence[Indexed]) -> None:
+    """Write the checksums of new indexes into the folder's ``dataset.json``."""
+    if not (home / FILE).is_file():
+        return
+    manifest = Manifest.read(home)
+    new = {
+        one.path.name: read_head(one.side_car, shard=one.path.name).digest
+        for one in done
+        if one.path.parent == home
+    }
+    shards = tuple(
+        replace(entry, index_crc32=new.get(entry.name, entry.index_crc32))
+        for entry in manifest.shards
+    )
+    write_atomically(home / FILE, replace(manifest, shards=shards).to_bytes())
 
 
 def _index(path: Path, folder: Path, describe: Describer) -> Indexed:

@@ -174,7 +174,7 @@ def resolve(shards: object, *, index_dir: str | Path | None = None) -> ShardSet:
     if isinstance(shards, str | Path):
         described = Path(_FILE_URL.sub("", str(shards))) / FILE
         if str(shards) and os.path.isfile(described):  # noqa: PTH113  # as below
-            return _from_manifest(described.parent)
+            return _from_manifest(described.parent, index_dir)
     paths = expand(shards)
     names: dict[str, Path] = {}
     for path in paths:
@@ -225,16 +225,17 @@ def _look(path: Path, index_dir: Path) -> tuple[ShardRef, tuple[object, ...]]:
     return ref, (path.name, size, head.samples, head.digest)
 
 
-def _from_manifest(folder: Path) -> ShardSet:
+def _from_manifest(folder: Path, index_dir: str | Path | None) -> ShardSet:
     manifest = Manifest.read(folder)
     refs: list[ShardRef] = []
     rows: list[tuple[object, ...]] = []
+    indexes = folder if index_dir is None else Path(index_dir)
     for entry in manifest.shards:
         path = folder / entry.name
         refs.append(
             ShardRef(
                 path=str(path),
-                index=str(path) + SIDE_CAR,
+                index=str(indexes / entry.name) + SIDE_CAR,
                 samples=entry.samples,
                 digest=entry.index_crc32,
             )

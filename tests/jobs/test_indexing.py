@@ -93,3 +93,40 @@ def test_a_shard_with_a_link_is_refused(tmp_path):
 
     with pytest.raises(SecurityRefused, match="link"):
         indexed(tmp_path)
+
+
+def test_a_new_index_of_a_converted_set_keeps_dataset_json_true(tmp_path):
+    """The set is the same whether it is named as a folder or as a glob."""
+    from sets import samples
+
+    import fiberaug
+    from fiberaug.jobs.indexing import index_shards
+    from fiberaug.jobs.verifying import verify
+    from fiberaug.shards.resolve import resolve
+
+    folder = tmp_path / "set"
+    fiberaug.convert(samples(20), folder, shard_size="40kB", progress=False)
+    before = resolve(folder).fingerprint
+    done = index_shards(folder, decode=True, progress=False)
+
+    assert not any(one.kept for one in done)
+    assert (
+        resolve(folder).fingerprint == resolve(f"{folder}/*.tar").fingerprint != before
+    )
+    assert verify(folder, progress=False).problems == []
+    assert all(one.kept for one in index_shards(folder, decode=True, progress=False))
+
+
+def test_the_indexes_of_a_converted_set_can_lie_elsewhere(tmp_path):
+    from sets import samples
+
+    import fiberaug
+    from fiberaug.jobs.indexing import index_shards
+
+    folder = tmp_path / "set"
+    fiberaug.convert(samples(8), folder, progress=False)
+    index_shards(folder, index_dir=tmp_path / "indexes", progress=False)
+    for side_car in folder.glob("*.idx"):
+        side_car.unlink()
+
+    assert len(fiberaug.StreamingDataset(folder, index_dir=tmp_path / "indexes")) == 8
