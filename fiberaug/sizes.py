@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from fiberaug.errors import UsageError
 
-__all__ = ["format_bytes", "parse_bytes"]
+__all__ = ["counted", "format_bytes", "parse_bytes"]
 
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{p}B": 10 ** (3 * i) for i, p in enumerate("KMGTP", 1)}
@@ -56,3 +56,12 @@ def format_bytes(count: int) -> str:
             return f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "shard"), counted(3, "shard"), counted(0, "problem")
+    ('1 shard', '3 shards', 'no problems')
+    """
+    return f"{count or 'no'} {noun}{'s' * (count != 1)}"

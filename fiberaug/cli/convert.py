@@ -35,16 +35,15 @@ def command(  # noqa: PLR0917
             f"--from must be auto or folder in this release, got {source!r}"
         )
     from fiberaug.jobs.writing import convert
-    from fiberaug.sizes import format_bytes
+    from fiberaug.sizes import counted, format_bytes
 
     manifest = convert(
         src, dst, encode=encode, resize=resize, quality=quality, shard_size=shard_size,
         workers=workers, seed=seed, keep_order=keep_order, on_error=on_error,
     )  # fmt: skip
     size = format_bytes(sum(shard.bytes for shard in manifest.shards))
-    shards = len(manifest.shards)
-    noun = "shard" if shards == 1 else "shards"
-    print(f"{manifest.samples} images in {shards} {noun}, {size}: {dst}")
+    images = counted(manifest.samples, "image")
+    print(f"{images} in {counted(len(manifest.shards), 'shard')}, {size}: {dst}")
     for name, count in manifest.counts.items():
         print(f"  {count:>8}  {name}")
     errors = dst / "convert_errors.jsonl"

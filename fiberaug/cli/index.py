@@ -19,11 +19,13 @@ def command(
 ) -> None:
     """Write the index of each shard: to be shuffled, counted and resumed."""
     from fiberaug.jobs.indexing import index_shards
-    from fiberaug.sizes import format_bytes
+    from fiberaug.sizes import counted, format_bytes
 
     done = index_shards(shards, index_dir=index_dir, decode=decode)
     for one in done:
         kept = ", was there" if one.kept else ""
-        print(f"{one.side_car}: {one.samples} samples, {one.members} members{kept}")
+        found = f"{counted(one.samples, 'sample')}, {counted(one.members, 'member')}"
+        print(f"{one.side_car}: {found}{kept}")
     size = format_bytes(sum(one.bytes for one in done))
-    print(f"{len(done)} shards, {sum(one.samples for one in done)} samples, {size}")
+    samples = counted(sum(one.samples for one in done), "sample")
+    print(f"{counted(len(done), 'shard')}, {samples}, {size}")

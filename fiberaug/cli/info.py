@@ -18,18 +18,18 @@ def command(
 ) -> None:
     """Print what a data set holds: samples, fields, classes, sizes."""
     from fiberaug.jobs.summary import summarize
-    from fiberaug.sizes import format_bytes
+    from fiberaug.sizes import counted, format_bytes
 
     figures = summarize(shards[0] if len(shards) == 1 else shards, index_dir=index_dir)
     if as_json:
         print(json.dumps(figures, indent=1))
         return
     samples = figures.pop("samples")
-    count = (
-        "samples not counted (no index)" if samples is None else f"{samples} samples"
-    )
+    count = "samples not counted (no index)"
+    if samples is not None:
+        count = counted(samples, "sample")
     size = format_bytes(figures.pop("bytes"))
-    print(f"{count} in {figures.pop('shards')} shards, {size}")
+    print(f"{count} in {counted(figures.pop('shards'), 'shard')}, {size}")
     print(figures.pop("fields"))
     for name, value in figures.items():
         if name == "classes":

@@ -23,7 +23,7 @@ def command(
 ) -> None:
     """Read every byte and report what is wrong; exit code 3 if anything is."""
     from fiberaug.jobs.verifying import verify
-    from fiberaug.sizes import format_bytes
+    from fiberaug.sizes import counted, format_bytes
 
     one = shards[0] if len(shards) == 1 else shards
     result = verify(one, index_dir=index_dir, decode=decode)
@@ -41,9 +41,9 @@ def command(
             print(f"... and {len(result.problems) - _SHOWN} more; --json lists all")
         decoded = f", {result.decoded} decoded" if decode else ""
         print(
-            f"{result.shards} shards, {result.samples} samples{decoded},"
-            f" {format_bytes(result.bytes)}: {len(result.problems) or 'no'}"
-            f" problem{'s' * (len(result.problems) != 1)}"
+            f"{counted(result.shards, 'shard')}, {counted(result.samples, 'sample')}"
+            f"{decoded}, {format_bytes(result.bytes)}:"
+            f" {counted(len(result.problems), 'problem')}"
         )
     if result.problems:
         raise typer.Exit(3)
