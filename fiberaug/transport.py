@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from fiberaug.collate import Collate
 from fiberaug.engine import Engine, Failure, Made, Setup
 from fiberaug.errors import WorkerDied
+from fiberaug.jobs.crew import end_with_parent
 from fiberaug.order import rank_range
 
 __all__ = ["Builder", "Message", "Request", "Workers", "read_error"]
@@ -191,6 +192,7 @@ class _Start:
         # The workers are the parallelism. 0, not 1: in a forked child of a process that
         # used OpenCV's threads, asking for 1 waits for threads that are not there.
         cv2.setNumThreads(0)
+        end_with_parent()
         if self._user is not None:
             self._user(worker)
 

@@ -1,7 +1,10 @@
 """Messages between processes: errors arrive whole, large arrays are shared."""
 
 import pickle
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,6 +97,40 @@ def test_a_worker_that_does_not_answer_in_time_is_an_error(write_set):
 
 
 def _sleep(_):
-    import time
-
     time.sleep(30)
+
+
+MAIN = """
+import sys, time
+import fiberaug
+shards, collate = sys.argv[1:]
+loader = fiberaug.DataLoader(
+    fiberaug.StreamingDataset(shards), 2, num_workers=2, collate=collate,
+    prefetch_factor=20,
+)
+next(iter(loader))
+print(*(w.pid for w in loader._workers._messages._workers), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("collate", ["stack", "list"])
+def test_workers_end_with_a_main_process_that_is_killed(write_set, collate):
+    """Also those that have more to send than a pipe holds."""
+    shards = write_set(
+        {**s, "image": photo(i, 200, 300)} for i, s in enumerate(samples(60))
+    )
+    main = subprocess.Popen(
+        [sys.executable, "-c", MAIN, shards, collate], stdout=subprocess.PIPE, text=True
+    )
+    pids = main.stdout.readline().split()
+    time.sleep(1)
+    main.kill()
+    main.communicate()
+    end = time.monotonic() + 5
+
+    assert len(pids) == 2
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < end, "a worker is left"
+        time.sleep(0.05)

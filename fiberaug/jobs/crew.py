@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fiberaug.errors import WorkerDied
 
-__all__ = ["check_wanted", "run_jobs"]
+__all__ = ["check_wanted", "end_with_parent", "run_jobs"]
 
 _Result = TypeVar("_Result")
 _stop: list[Event] = []
@@ -32,10 +32,19 @@ def check_wanted() -> None:
 def _start(stop: Event) -> None:
     _stop[:] = [stop]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process as soon as its parent ends, however that ends.
+
+    A worker that only looks now and then can hang for ever on a full pipe which nobody
+    reads any more.
+    """
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
