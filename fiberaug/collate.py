@@ -112,9 +112,10 @@ class Collate:
 
     def _padded(self, arrays: list[NDArray[Any]]) -> tuple[int, int]:
         height, width = (max(a.shape[axis] for a in arrays) for axis in (0, 1))
-        return -(-height // self.pad_to) * self.pad_to, -(
-            -width // self.pad_to
-        ) * self.pad_to
+        return self._round_up(height), self._round_up(width)
+
+    def _round_up(self, side: int) -> int:
+        return -(-side // self.pad_to) * self.pad_to
 
     def _arrays(
         self, name: str, arrays: list[NDArray[Any]], keys: Sequence[str]

@@ -9,27 +9,22 @@ import torch
 from torch.utils.data import IterableDataset
 
 from fiberaug.decode.fields import (
-    FieldSpec,
     describe_fields,
-    parse_fields,
-    resolve_auto,
 )
 from fiberaug.decode.image import DECODER
 from fiberaug.decode.sample import SampleDecoder
-from fiberaug.decode.text import parse_metadata
 from fiberaug.engine import POLICIES, SOURCE, OnError, Setup
-from fiberaug.errors import DataRefused, StateMismatch, UsageError
+from fiberaug.errors import StateMismatch, UsageError
+from fiberaug.jobs.mapping import resolve_fields
 from fiberaug.order import Plan, rank_range, steps
 from fiberaug.passes import PassControl, PlainPass
 from fiberaug.recipe import Recipe
 from fiberaug.record import RecordContext
-from fiberaug.shards.reader import ShardFile
 from fiberaug.shards.resolve import ShardSet, resolve
 
 __all__ = ["STATE_VERSION", "StreamingDataset", "resolve_rank"]
 
 STATE_VERSION = 1
-_LOOKED_AT = 16  # samples, to find one that can be read
 _RECORDS = ("packed", "text", "none")
 
 
@@ -146,7 +141,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             window, shuffle = shuffle, shuffle > 0
         self.train, self.record, self.max_errors = train, record, max_errors
         self.batch_size, self._rank, self._world_size = batch_size, rank, world_size
-        self._given = {"shards": shards, "index_dir": index_dir}
+        self._index_dir = None if index_dir is None else str(Path(index_dir).absolute())
         self.shard_set: ShardSet = resolve(shards, index_dir=index_dir)
         self.plan = Plan(
             counts=self.shard_set.counts, seed=seed, shuffle=shuffle, lanes=lanes,
@@ -154,7 +149,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         )  # fmt: skip
         manifest = self.shard_set.manifest
         self.classes: tuple[str, ...] = manifest.classes if manifest else ()
-        self.extensions, self.specs = self._resolve_fields(fields)
+        self.extensions, self.specs = resolve_fields(self.shard_set, fields)
         self.compose = _pipeline(transform)
         self.setup = Setup(
             refs=self.shard_set.refs,
@@ -172,27 +167,6 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         self.recipe_hash = _recipe_hash(self.compose)
         self._context: RecordContext | None = None
         self._control = PassControl(fixed=not train)
-
-    def _resolve_fields(
-        self, fields: Mapping[str, str] | str
-    ) -> tuple[tuple[str, ...], tuple[FieldSpec, ...]]:
-        first = ShardFile(self.shard_set.refs[0])
-        extensions = tuple(field.extension for field in first.index.fields(0))
-        manifest = self.shard_set.manifest
-        if fields == "auto" and manifest is not None and manifest.fields:
-            fields = manifest.fields  # what convert wrote
-        if fields != "auto":
-            return extensions, parse_fields(fields)
-        refused: DataRefused | None = None
-        for i in range(min(_LOOKED_AT, len(first.index))):
-            try:
-                members = first.read(i)
-            except DataRefused as error:  # a broken sample is no reason to stop here
-                refused = error
-            else:
-                metadata = parse_metadata(members)
-                return tuple(members), resolve_auto(members, metadata)
-        raise refused or UsageError("the first shard has no sample")
 
     @property
     def rank(self) -> int:
@@ -267,8 +241,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         return {
             "v": STATE_VERSION,
             "shards": [str(Path(ref.path).absolute()) for ref in self.shard_set.refs],
-            "index_dir": self._given["index_dir"]
-            and str(Path(self._given["index_dir"]).absolute()),
+            "index_dir": self._index_dir,
             "fingerprint": self.shard_set.fingerprint,
             "plan": self.plan.to_json(),
             "classes": list(self.classes),

@@ -209,7 +209,7 @@ class DataLoader:
         self._pending = pending
 
     def stats(self) -> dict[str, float]:
-        """Return figures since the loader was made.
+        """Return figures since the first batch was asked for.
 
         ``images_per_s``; ``wait_s`` spent waiting for batches; ``decode_s`` and
         ``augment_s`` summed over workers; ``queue_fill``, the share of batches that

@@ -23,8 +23,8 @@ _PACKAGES = (
 def environment() -> dict[str, str]:
     """Return the versions and features on which CPU pixels depend.
 
-    Two machines that agree here give the same pixels bit for bit; measured differences
-    between others are few levels in warps, blurs and colour conversions.
+    Where two machines differ here, pixels may differ, most of all those of warps, blurs
+    and colour conversions.
     """
     import cv2  # noqa: PLC0415  # heavy, and only needed when something is recorded
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fiberaug.decode.fields import describe_fields, resolve_auto
-from fiberaug.decode.text import parse_metadata
+from fiberaug.decode.fields import describe_fields
 from fiberaug.errors import StoreError, UsageError
+from fiberaug.jobs.mapping import resolve_fields
 from fiberaug.shards.reader import ShardFile, ShardRef
 from fiberaug.shards.resolve import resolve
 
@@ -31,12 +31,11 @@ def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[st
         ShardDamaged: A shard or an index is broken.
     """
     found = resolve(shards, index_dir=index_dir)
-    first = ShardFile(found.refs[0])
-    members = first.read(0)
     try:
-        specs = resolve_auto(members, parse_metadata(members))
+        members, specs = resolve_fields(found, "auto")
     except UsageError:  # no image by any name that is known: the figures still hold
-        specs = ()
+        first = ShardFile(found.refs[0]).index
+        members, specs = tuple(field.extension for field in first.fields(0)), ()
     figures: dict[str, Any] = {
         "shards": len(found.refs),
         "bytes": sum(_size(ref) for ref in found.refs),
