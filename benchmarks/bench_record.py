@@ -9,12 +9,14 @@ import gc
 import pickle
 import statistics
 import time
+from functools import partial
 
 import albumentations as A
 import numpy as np
 
 from fiberaug.augment.cpu import CpuEngine
-from fiberaug.record import RecordContext, Records
+from fiberaug.augment.pipeline import as_pipeline
+from fiberaug.record import PackedRecord, RecordContext, Records
 from fiberaug.seeding import ShardUids, key
 
 SAMPLES = 2000
@@ -45,8 +47,10 @@ def _recorded(engine, image):
         packed = []
         for i in range(first, min(first + BATCH, SAMPLES)):
             uid = uids(i)
-            operations = engine(fields, key(0, 0, uid, 0, 0, "cpu")).operations
-            packed.append(("k", "a.tar", i, uid, i, 0, 0, (16, 16, 3), 1, operations))
+            operations = engine(fields, partial(key, 0, 0, uid, 0, 0)).operations
+            packed.append(
+                ("k", "a.tar", i, uid, i, 0, 0, (16, 16, 3), 1, operations, "")
+            )
         messages.append(pickle.dumps(packed))
     return messages
 
@@ -60,7 +64,7 @@ def _us(function, *args):
 def _cost(leaves):
     image = np.zeros((16, 16, 3), np.uint8)
     compose = A.Compose(list(leaves))
-    engine = CpuEngine(compose, ["image"])
+    engine = CpuEngine(as_pipeline(compose), ["image"])
     _plain(compose, image)
     _recorded(engine, image)
     gc.collect()
@@ -88,7 +92,7 @@ def _bench(benchmark, leaves):
     texts = Records(packed, context).texts()
     text = (time.process_time() - started) / SAMPLES * 1e6
     assert len(packed) == SAMPLES
-    assert all(len(p[-1]) == len(leaves) for p in packed)
+    assert all(len(PackedRecord(*p).operations) == len(leaves) for p in packed)
     assert texts[0].count('"name"') == len(leaves)
     benchmark.extra_info["operations"] = len(leaves)
     benchmark.extra_info["packed_us_per_sample"] = round(cost, 2)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from fiberaug.jobs.writing import ShardWriter, convert
     from fiberaug.loader import DataLoader
+    from fiberaug.processing import ImageProcessor, TextProcessor
     from fiberaug.recipe import Recipe
     from fiberaug.record import AppliedTransform, Record
     from fiberaug.replaying import replay
@@ -36,6 +37,7 @@ __all__ = [
     "DataLoader",
     "DataRefused",
     "FiberAugError",
+    "ImageProcessor",
     "LimitExceeded",
     "Recipe",
     "Record",
@@ -49,6 +51,7 @@ __all__ = [
     "StateMismatch",
     "StoreError",
     "StreamingDataset",
+    "TextProcessor",
     "UsageError",
     "WorkerDied",
     "convert",
@@ -59,6 +62,7 @@ _HOMES = {
     "dataset": ("StreamingDataset",),
     "jobs.writing": ("ShardWriter", "convert"),
     "loader": ("DataLoader",),
+    "processing": ("ImageProcessor", "TextProcessor"),
     "recipe": ("Recipe",),
     "record": ("AppliedTransform", "Record"),
     "replaying": ("replay",),

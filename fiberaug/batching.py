@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from fiberaug.augment.normalize import NormalizeTable
-from fiberaug.collate import normalize_batch, shape_targets
+from fiberaug.augment.normalize import Finish
+from fiberaug.collate import as_tensors, normalize_batch, shape_targets
 from fiberaug.dataset import StreamingDataset
 from fiberaug.engine import Engine, Made
 from fiberaug.passes import finished
@@ -49,31 +48,26 @@ class BatchFinisher:
         """Return the records of a message, or None where none are kept."""
         if self._dataset.record == "none":
             return None
-        return Records(message.packed, self._dataset.context(epoch))
+        context = self._dataset.context(epoch)
+        return Records(message.packed, context, message.views)
 
     def __call__(
-        self, message: Message, records: Records | None, table: NormalizeTable | None
+        self, message: Message, records: Records | None, finish: Finish
     ) -> Any:  # noqa: ANN401  # a dict, a tuple, or what collate_fn returns
         """Return the batch.
 
         Args:
             message: What a worker sent.
             records: Its records.
-            table: Normalises uint8 images.
+            finish: What is done with images.
         """
         if "" in message.data:  # of the user's collate_fn
             return message.data[""]
-        batch: dict[str, Any] = {}
-        for name, value in message.data.items():
-            if name == "image" and isinstance(value, list):
-                batch[name] = [normalize_batch(image, table) for image in value]
-            elif name == "image":
-                batch[name] = normalize_batch(value, table)
-            elif isinstance(value, list):
-                batch[name] = [_tensor(item) for item in value]
-            else:
-                batch[name] = _tensor(value)
-        batch = shape_targets(batch, self._targets)
+        finished = {n: _finished(n, v, finish) for n, v in message.data.items()}
+        batch = shape_targets(finished, self._targets)
+        if message.views > 1:
+            for name in message.per_view:
+                batch[name] = _by_row(batch[name], message.views)
         if self._pads:
             batch["is_pad"] = torch.tensor(message.is_pad)
         if self._device is not None or self._pin:
@@ -81,7 +75,7 @@ class BatchFinisher:
         batch["__key__"], batch["__url__"] = message.keys, message.urls
         if records is not None:
             text = self._dataset.record == "text"
-            batch["record"] = records.texts() if text else records
+            batch["record"] = _texts(records, message.views) if text else records
         if self._output is None:
             return batch
         return tuple(batch[name] for name in self._output)
@@ -100,8 +94,26 @@ class BatchFinisher:
         return value
 
 
-def _tensor(value: Any) -> Any:  # noqa: ANN401
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+def _finished(name: str, value: Any, finish: Finish) -> Any:  # noqa: ANN401  # arrays
+    if name not in finish.images:
+        return as_tensors(value)
+    if isinstance(value, list):
+        return [normalize_batch(image, finish.of(name)) for image in value]
+    return normalize_batch(value, finish.of(name))
+
+
+def _by_row(value: Any, views: int) -> Any:  # noqa: ANN401  # a tensor or a list
+    """Return [B, V, ...], or a list of lists, of what has a row for each view."""
+    if isinstance(value, torch.Tensor):
+        return value.reshape(-1, views, *value.shape[1:])
+    return [value[first : first + views] for first in range(0, len(value), views)]
+
+
+def _texts(records: Records, views: int) -> list[Any]:
+    texts = records.texts()
+    if views == 1:
+        return texts
+    return [texts[first : first + views] for first in range(0, len(texts), views)]
 
 
 class SampleFinisher:

@@ -13,13 +13,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fiberaug.augment.normalize import NormalizeTable
+from fiberaug.augment.normalize import Finish, NormalizeTable
 from fiberaug.errors import UsageError
 
-__all__ = ["Collate", "Ragged", "finish_fields", "normalize_batch", "shape_targets"]
+__all__ = [
+    "Collate",
+    "Ragged",
+    "as_tensors",
+    "finish_fields",
+    "normalize_batch",
+    "shape_targets",
+]
 
-RAGGED = {"bboxes": 4, "bbox_labels": 0, "bbox_ids": 0, "keypoints": 2}
+RAGGED = {
+    "bboxes": 4,
+    "bbox_labels": 0,
+    "bbox_ids": 0,
+    "keypoints": 2,
+    "mask_labels": 0,
+}
 """Fields with one row for each object: values in a row, 0 for none."""
+
 
 _MODES = ("stack", "pad", "list")
 
@@ -50,6 +64,18 @@ class Collate:
     pad_to: int = 32
     """Multiple to which ``pad`` rounds height and width up, px."""
 
+    images: frozenset[str] = frozenset({"image"})
+    """Fields that are images [H, W, C]; others are stacked as they are."""
+
+    lists: frozenset[str] = frozenset({"masks", "polygons", "keypoint_labels"})
+    """Fields with as many items as the sample has objects: never stacked."""
+
+    masks: frozenset[str] = frozenset({"mask"})
+    """Fields that ``pad`` pads as masks [H, W]."""
+
+    ignore_index: int = 0
+    """What ``pad`` puts into masks."""
+
     def __post_init__(self) -> None:
         """Check the values.
 
@@ -78,11 +104,13 @@ class Collate:
             values = [row[name] for row in rows]
             if name in RAGGED:
                 batch[name] = _ragged(name, values)
+            elif name in self.lists:
+                batch[name] = values
             elif any(value is None for value in values):
                 if any(value is not None for value in values):
                     batch[name] = values
-            elif name == "image":
-                batch.update(self._images(values, keys))
+            elif name in self.images:
+                batch.update(self._images(name, values, keys))
             elif isinstance(values[0], np.ndarray):
                 batch[name] = self._arrays(name, values, keys)
             elif isinstance(values[0], int | float):
@@ -93,13 +121,13 @@ class Collate:
         return batch
 
     def _images(
-        self, images: list[NDArray[Any]], keys: Sequence[str]
+        self, name: str, images: list[NDArray[Any]], keys: Sequence[str]
     ) -> dict[str, Any]:
         planes = [image.transpose(2, 0, 1) for image in images]
         if self.mode == "list":
-            return {"image": [np.ascontiguousarray(p) for p in planes]}
+            return {name: [np.ascontiguousarray(p) for p in planes]}
         if self.mode == "stack":
-            return {"image": _stack("image", planes, keys)}
+            return {name: _stack(name, planes, keys)}
         height, width = self._padded(images)
         out = np.zeros(
             (len(images), planes[0].shape[0], height, width), planes[0].dtype
@@ -108,7 +136,7 @@ class Collate:
         for row, plane in enumerate(planes):
             out[row, :, : plane.shape[1], : plane.shape[2]] = plane
             inside[row, : plane.shape[1], : plane.shape[2]] = True
-        return {"image": out, "image_mask": inside}
+        return {name: out, "image_mask": inside} if name == "image" else {name: out}
 
     def _padded(self, arrays: list[NDArray[Any]]) -> tuple[int, int]:
         height, width = (max(a.shape[axis] for a in arrays) for axis in (0, 1))
@@ -122,9 +150,10 @@ class Collate:
     ) -> Any:  # noqa: ANN401
         if self.mode == "list" and arrays[0].ndim > 1:
             return arrays
-        if self.mode == "pad" and name == "mask":
+        if self.mode == "pad" and name in self.masks:
             height, width = self._padded(arrays)
-            out = np.zeros((len(arrays), height, width), arrays[0].dtype)
+            size = len(arrays), height, width
+            out = np.full(size, self.ignore_index, arrays[0].dtype)
             for row, mask in enumerate(arrays):
                 out[row, : mask.shape[0], : mask.shape[1]] = mask
             return out
@@ -178,25 +207,30 @@ def normalize_batch(
     return torch.from_numpy(out)
 
 
-def finish_fields(
-    fields: Mapping[str, Any], normalize: NormalizeTable | None
-) -> dict[str, Any]:
-    """Return one sample's fields as tensors: image [C, H, W], normalised.
+def finish_fields(fields: Mapping[str, Any], finish: Finish) -> dict[str, Any]:
+    """Return one sample's fields as tensors: images [C, H, W], normalised.
 
     Args:
-        fields: Fields with the image [H, W, C].
-        normalize: The transform's table.
+        fields: Fields with images [H, W, C].
+        finish: Which fields are images, and which are normalised.
     """
     done: dict[str, Any] = {}
     for name, value in fields.items():
-        if name == "image":
+        if name in finish.images and value is not None:
             planes = np.ascontiguousarray(value.transpose(2, 0, 1))
-            done[name] = normalize_batch(planes, normalize)
-        elif isinstance(value, np.ndarray):
-            done[name] = torch.from_numpy(np.ascontiguousarray(value))
+            done[name] = normalize_batch(planes, finish.of(name))
         elif value is not None:
-            done[name] = value
+            done[name] = as_tensors(value)
     return done
+
+
+def as_tensors(value: Any) -> Any:  # noqa: ANN401  # arrays, and lists of them
+    """Return a tensor for each array in a value; anything else as it is."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, list):
+        return [as_tensors(item) for item in value]
+    return value
 
 
 def shape_targets(batch: dict[str, Any], targets: str) -> dict[str, Any]:
@@ -206,7 +240,8 @@ def shape_targets(batch: dict[str, Any], targets: str) -> dict[str, Any]:
         batch: The batch; its :class:`Ragged` values are replaced.
         targets: ``list``: a tensor a row. ``padded``: one tensor [B, most, ...],
             labels padded with -1, boxes and points with 0. ``torchvision``:
-            ``targets``, a list of ``{"boxes", "labels"}``. ``yolo``: ``targets``
+            ``targets``, a list of ``{"boxes", "labels"}``, with ``masks`` where samples
+            have them. ``yolo``: ``targets``
             [sum of N, 6], rows (row of the batch, label, centre x, centre y, width,
             height), the last four in [0, 1] of the image's size.
     """
@@ -230,8 +265,10 @@ def shape_targets(batch: dict[str, Any], targets: str) -> dict[str, Any]:
     )
     boxes = rows.pop("bboxes")
     if targets == "torchvision":
-        pairs = [{"boxes": b, "labels": n} for b, n in zip(boxes, labels, strict=True)]
-        return {**rest, **rows, "targets": pairs}
+        found = [{"boxes": b, "labels": n} for b, n in zip(boxes, labels, strict=True)]
+        for target, masks in zip(found, rest.pop("masks", ()), strict=False):
+            target["masks"] = masks
+        return {**rest, **rows, "targets": found}
     return {**rest, **rows, "targets": _yolo(boxes, labels, rest["image"])}
 
 

@@ -2,25 +2,27 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import IterableDataset
 
-from fiberaug.decode.fields import (
-    describe_fields,
-)
-from fiberaug.decode.image import DECODER
+from fiberaug.collate import RAGGED, Collate
+from fiberaug.decode.fields import describe_fields
+from fiberaug.decode.options import parse_decode
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.engine import POLICIES, SOURCE, OnError, Setup
 from fiberaug.errors import StateMismatch, UsageError
 from fiberaug.jobs.mapping import resolve_fields
 from fiberaug.order import Plan, rank_range, steps
 from fiberaug.passes import PassControl, PlainPass
-from fiberaug.recipe import Recipe
 from fiberaug.record import RecordContext
 from fiberaug.shards.resolve import ShardSet, resolve
+
+if TYPE_CHECKING:
+    from fiberaug.augment.cpu import CpuEngine
 
 __all__ = ["STATE_VERSION", "StreamingDataset", "resolve_rank"]
 
@@ -68,12 +70,16 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             "label": "cls;json:label", "caption?": "txt"}``; ``?`` marks a field that
             may miss.
         transform: An Albumentations transform, a :class:`fiberaug.Recipe` or the path
-            of a recipe file.
+            of a recipe file, a :class:`fiberaug.ImageProcessor`, a torchvision v2
+            transform, any ``callable(sample) -> sample``, or a list of these.
         train: False for evaluation: no shuffle, every sample once, broken ones masked,
             the epoch fixed at 0.
         shuffle: Defaults to ``train``; an int is the window in samples.
         seed: Seed of order and augmentation, in [0, 2**64).
-        decode: ``exact``.
+        views: How often each sample is augmented; it is decoded once. With more than 1,
+            changed fields of batches are [B, V, ...] or lists of lists.
+        decode: ``exact``, or a mapping with ``color`` (``rgb``, ``gray``, ``keep``),
+            ``depth`` (``uint8``, ``keep``), ``max_pixels`` and ``max_side`` (px).
         decoders: Your own decoders by extension, ``bytes -> uint8 [H, W, C]``.
         on_error: What happens to a broken sample: ``replace`` by another of the set,
             ``mask`` (a padding row), ``raise``, or a function of the error that returns
@@ -86,6 +92,10 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             else 1.
         index_dir: Folder of the index side-cars. None: beside the shards.
         record: ``packed``, ``text`` (records as JSON) or ``none``.
+        pixel_hash: Records hold a hash of the augmented image, which replay compares.
+        opaque: ``refuse`` forbids callables of which nothing is known.
+        ignore_index: What transforms that pad put into masks, where they do not say;
+            and what ``collate="pad"`` puts there.
         unit: b0, positions dealt in a row from one lane.
         window: Samples of a lane that are shuffled among themselves.
         lanes: V. None: as many as there are full windows, at most 64.
@@ -105,7 +115,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         train: bool = True,
         shuffle: bool | int | None = None,
         seed: int = 0,
-        decode: str = "exact",
+        views: int = 1,
+        decode: str | Mapping[str, Any] = "exact",
         decoders: Mapping[str, Callable[[bytes], Any]] | None = None,
         on_error: OnError | None = None,
         max_errors: float = 0.001,
@@ -114,13 +125,16 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         world_size: int | None = None,
         index_dir: str | Path | None = None,
         record: str = "packed",
+        pixel_hash: bool = False,
+        opaque: str = "allow",
+        ignore_index: int | None = None,
         unit: int = 16,
         window: int = 4096,
         lanes: int | None = None,
     ) -> None:
         super().__init__()
-        if decode != "exact":
-            raise UsageError(f"decode must be 'exact' in this release, got {decode!r}")
+        if views < 1:
+            raise UsageError(f"views must be >= 1, got {views}")
         if record not in _RECORDS:
             raise UsageError(f"record must be one of {_RECORDS}, got {record!r}")
         if batch_size is not None and batch_size < 1:
@@ -150,21 +164,40 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         manifest = self.shard_set.manifest
         self.classes: tuple[str, ...] = manifest.classes if manifest else ()
         self.extensions, self.specs = resolve_fields(self.shard_set, fields)
-        self.compose = _pipeline(transform)
+        from fiberaug import processors  # noqa: F401, PLC0415  # recipes name them
+        from fiberaug.augment.resolve import recipe_hash, resolve_transform  # noqa: PLC0415  # 1.7 s of import
+
+        self.pipeline, section = resolve_transform(transform, opaque=opaque)
+        if section is not None and decode != "exact":
+            raise UsageError(
+                f"decode is given twice: {decode!r} here, {dict(section)} by the recipe"
+            )
+        options = parse_decode(decode if section is None else section)
+        own = {k.lstrip(".").lower(): v for k, v in (decoders or {}).items()}
+        self.views, self.ignore_index = views, ignore_index
         self.setup = Setup(
             refs=self.shard_set.refs,
             plan=self.plan,
             decoder=SampleDecoder(
                 specs=self.specs,
                 classes={name: i for i, name in enumerate(self.classes)},
-                decoders={
-                    k.lstrip(".").lower(): v for k, v in (decoders or {}).items()
-                },
+                options=options,
+                decoders=own,
+                kinds={} if self.pipeline is None else self.pipeline.additional_targets,
             ),
-            compose=self.compose,
+            pipeline=self.pipeline,
             on_error=on_error,
+            ignore_index=ignore_index,
+            views=views,
+            pixel_hash=pixel_hash,
         )
-        self.recipe_hash = _recipe_hash(self.compose)
+        self._engine: CpuEngine | None = None
+        self._cpu  # noqa: B018  # what does not fit the fields fails now
+        self.recipe_hash = recipe_hash(
+            self.pipeline, options.describe(), own, ignore_index
+        )
+        self.run_environment: Mapping[str, str] | None = None
+        """Where the set was opened from a run folder: the environment of that run."""
         self._context: RecordContext | None = None
         self._control = PassControl(fixed=not train)
 
@@ -199,45 +232,73 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         """Return which member fills which field, in one line."""
         return describe_fields(self.specs, self.extensions)
 
+    @property
+    def _cpu(self) -> "CpuEngine | None":
+        """The pipeline as it runs, for what can be known of it here."""
+        if self._engine is None and self.pipeline is not None:
+            from fiberaug.augment.cpu import CpuEngine  # noqa: PLC0415  # 1.7 s of import
+
+            names = [spec.name for spec in self.specs]
+            self._engine = CpuEngine(
+                self.pipeline, names, ignore_index=self.ignore_index
+            )
+        return self._engine
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the engine behind: every process makes its own."""
+        return {**self.__dict__, "_engine": None}
+
+    def collate(self, *, mode: str, pad_to: int) -> Collate:
+        """Return the worker's half of collating this set's samples.
+
+        Args:
+            mode: ``stack``, ``pad`` or ``list``.
+            pad_to: Multiple to which ``pad`` rounds sides up, px.
+        """
+        options: dict[str, Any] = {"mode": mode, "pad_to": pad_to}
+        if self.ignore_index is not None:
+            options["ignore_index"] = self.ignore_index
+        if self._cpu is None:
+            return Collate(**options)
+        lists = Collate().lists | (self._cpu.linked - RAGGED.keys())
+        return Collate(
+            **options, images=self._cpu.images, masks=self._cpu.masks, lists=lists
+        )
+
     def context(self, epoch: int) -> RecordContext:
         """Return what all records of an epoch share."""
         if self._context is None:
-            from fiberaug.augment.cpu import CpuEngine  # noqa: PLC0415  # 1.7 s of import
             from fiberaug.augment.environment import environment_hash  # noqa: PLC0415
-            from fiberaug.augment.replayable import why_not_replayable  # noqa: PLC0415
 
-            leaves: list[tuple[str, str]] = []
             constant: tuple[dict[str, Any], ...] = ()
-            replayable = True
-            if self.compose is not None:
-                engine = CpuEngine(self.compose, [spec.name for spec in self.specs])
-                leaves, replayable = (
-                    engine.leaves,
-                    why_not_replayable(self.compose) is None,
-                )
-                if engine.normalize is not None:
-                    last = str(len(self.compose.transforms) - 1)
-                    normalize = engine.normalize
-                    step = {
-                        "path": last,
-                        "name": normalize.name,
-                        "params": normalize.params,
-                    }
-                    constant = (step,)
+            cpu = self._cpu
+            if cpu is not None and cpu.normalize is not None:
+                table = cpu.normalize
+                step = {"path": cpu.tail, "name": table.name, "params": table.params}
+                constant = (step,)
             self._context = RecordContext(
                 epoch=0, seed=self.plan.seed, origin=SOURCE, decoder=self.setup.decode,
                 unit=self.plan.unit, recipe=self.recipe_hash,
-                environment=environment_hash(), replayable=replayable,
-                leaves=tuple(leaves), constant=constant,
+                environment=environment_hash(),
+                replayable=self.why_not_replayable() is None,
+                leaves=() if cpu is None else tuple(cpu.leaves), constant=constant,
             )  # fmt: skip
         return self._context.at(epoch)
 
+    def why_not_replayable(self) -> str | None:
+        """Return why records cannot be replayed from a run folder alone, or None."""
+        if self.setup.decoder.decoders:
+            return "the data set has decoders of its own"
+        if self.pipeline is None:
+            return None
+        from fiberaug.augment.replayable import why_not_replayable  # noqa: PLC0415
+
+        return why_not_replayable(self.pipeline)
+
     def manifest(self) -> dict[str, Any]:
         """Return what stands for a whole run once: enough to replay its records."""
-        from fiberaug.augment.cpu import pipeline_spec  # noqa: PLC0415
         from fiberaug.augment.environment import environment  # noqa: PLC0415
 
-        spec = None if self.compose is None else pipeline_spec(self.compose)
         return {
             "v": STATE_VERSION,
             "shards": [str(Path(ref.path).absolute()) for ref in self.shard_set.refs],
@@ -248,11 +309,17 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             "fields": {s.name + "?" * s.optional: str(s) for s in self.specs},
             "recipe": {
                 "hash": self.recipe_hash,
-                "cpu": spec,
-                "decode": dict(self.setup.decode),
+                "cpu": None if self.pipeline is None else self.pipeline.identity(),
+                "decode": {
+                    **self.setup.decode,
+                    **asdict(self.setup.decoder.options),
+                },
+                "ignore_index": self.ignore_index,
             },
             "environment": environment(),
             "train": self.train,
+            "views": self.views,
+            "pixel_hash": self.setup.pixel_hash,
         }
 
     def state(self, epoch: int, position: int) -> dict[str, Any]:
@@ -314,23 +381,3 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Return a pass over this worker's share of finished samples."""
         return PlainPass(self, self._control)
-
-
-def _pipeline(transform: Any) -> Any:  # noqa: ANN401  # Albumentations has no types
-    if transform is None:
-        return None
-    if isinstance(transform, str | Path):
-        transform = Recipe.from_file(transform)
-    if isinstance(transform, Recipe):
-        from fiberaug.augment.build import build_pipeline  # noqa: PLC0415  # 1.7 s of import
-
-        return build_pipeline(transform.operations)
-    from fiberaug.augment.cpu import as_compose  # noqa: PLC0415
-
-    return as_compose(transform)
-
-
-def _recipe_hash(compose: Any) -> str:  # noqa: ANN401
-    from fiberaug.augment.cpu import pipeline_hash  # noqa: PLC0415
-
-    return pipeline_hash(compose, {"decoder": DECODER})

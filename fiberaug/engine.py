@@ -5,11 +5,16 @@ process can build any sample at any time and gets the same pixels.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fiberaug.decode.image import DECODER
+from numpy.typing import NDArray
+
+from fiberaug.augment.normalize import Finish
+from fiberaug.decode.header import ImageHeader
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import (
     DataRefused,
@@ -24,9 +29,8 @@ from fiberaug.seeding import ShardUids, key
 from fiberaug.shards.reader import ShardPool, ShardRef
 
 if TYPE_CHECKING:
-    import albumentations as A
-
     from fiberaug.augment import cpu
+    from fiberaug.augment.pipeline import Pipeline
 
 __all__ = [
     "ATTEMPTS",
@@ -37,6 +41,7 @@ __all__ = [
     "Made",
     "Setup",
     "first_visit_of_stand_in",
+    "pixel_hash",
 ]
 
 SOURCE = "real"
@@ -63,14 +68,25 @@ class Setup:
     decoder: SampleDecoder
     """Field mapping and decoders."""
 
-    compose: "A.Compose | None"
+    pipeline: "Pipeline | None"
     """The user's pipeline."""
 
     on_error: OnError
     """``replace``, ``mask``, ``raise`` or a function of the error that names one."""
 
-    decode: Mapping[str, Any] = field(default_factory=lambda: {"decoder": DECODER})
-    """What records say of decoding."""
+    ignore_index: int | None = None
+    """What padding puts into masks, where the pipeline does not say."""
+
+    views: int = 1
+    """How often each sample is augmented; it is decoded once."""
+
+    pixel_hash: bool = False
+    """Whether records hold a hash of the augmented image."""
+
+    @property
+    def decode(self) -> Mapping[str, Any]:
+        """What records say of decoding."""
+        return self.decoder.options.describe()
 
 
 class Failure(NamedTuple):
@@ -97,6 +113,33 @@ class Made(NamedTuple):
     url: str
     is_pad: bool
     failures: tuple[Failure, ...] = ()
+    more: tuple[tuple[dict[str, Any], PackedRecord], ...] = ()
+    """Fields and record of the views after the first."""
+
+    def views(self) -> list[tuple[dict[str, Any], PackedRecord]]:
+        """Return fields and record of each view."""
+        return [(self.fields, self.packed), *self.more]
+
+
+class _Deal(NamedTuple):
+    """How the plan deals a sample."""
+
+    epoch: int
+    position: int
+    visit: int
+    view: int
+
+
+class _Read(NamedTuple):
+    """A sample that was read and decoded."""
+
+    shard: str
+    path: str
+    key: str
+    number: int
+    uid: int
+    fields: dict[str, Any]
+    header: ImageHeader
 
 
 class Engine:
@@ -114,11 +157,24 @@ class Engine:
         self._augment: cpu.CpuEngine | None = None
         self.decode_s = 0.0
         self.augment_s = 0.0
-        if setup.compose is not None:
+        if setup.pipeline is not None:
             from fiberaug.augment.cpu import CpuEngine  # noqa: PLC0415  # 1.7 s of import
 
             names = [spec.name for spec in setup.decoder.specs]
-            self._augment = CpuEngine(setup.compose, names)
+            self._augment = CpuEngine(
+                setup.pipeline, names, ignore_index=setup.ignore_index
+            )
+
+    @property
+    def finish(self) -> Finish:
+        """What the consumer does with this engine's images."""
+        return Finish() if self._augment is None else self._augment.finish
+
+    def per_view(self, fields: Iterable[str]) -> list[str]:
+        """Return which of a sample's fields can differ between its views."""
+        specs = {spec.name for spec in self.setup.decoder.specs}
+        changes = {"image"} if self._augment is None else self._augment.changes
+        return [name for name in fields if name in changes or name not in specs]
 
     @property
     def augment(self) -> "cpu.CpuEngine | None":
@@ -161,7 +217,7 @@ class Engine:
                 shard, index = order.stand_in(position, attempt - 1)
                 visit = first_visit_of_stand_in(position, attempt - 1)
             try:
-                made = self.make(shard, index, epoch, position, visit=visit)
+                made = self._views(shard, index, epoch, position, visit)
             except ShardDamaged:
                 raise
             except DataRefused as error:
@@ -176,7 +232,10 @@ class Engine:
                 continue
             if failures and policy == "mask" and broken is not None:
                 return made._replace(
-                    packed=broken, is_pad=True, failures=tuple(failures)
+                    packed=broken,
+                    is_pad=True,
+                    failures=tuple(failures),
+                    more=tuple((fields, broken) for fields, _ in made.more),
                 )
             return made._replace(is_pad=pad, failures=tuple(failures))
         raise SampleBroken(
@@ -197,43 +256,80 @@ class Engine:
         visit: int = 0,
         view: int = 0,
         seed: int | None = None,
+        step: "cpu.Step | None" = None,
     ) -> Made:
-        """Return one sample; everything about it follows from the arguments.
+        """Return one view of a sample; everything about it follows from the arguments.
 
-        ``seed`` is the plan's where it is None.
+        ``seed`` is the plan's where it is None; ``step`` sees the fields after decoding
+        (as operation -1) and after each operation.
 
         Raises:
             DataRefused: The sample is broken.
         """
+        read = self._read(shard, index)
+        if step is not None:
+            step(-1, read.fields)
+        deal = _Deal(epoch, position, visit, view)
+        fields, packed = self._augmented(read, deal, seed, step)
+        return Made(fields, packed, read.path, is_pad=False)
+
+    def _views(
+        self, shard: int, index: int, epoch: int, position: int, visit: int
+    ) -> Made:
+        read = self._read(shard, index)
+        (fields, packed), *more = (
+            self._augmented(read, _Deal(epoch, position, visit, view))
+            for view in range(self.setup.views)
+        )
+        return Made(fields, packed, read.path, is_pad=False, more=tuple(more))
+
+    def _read(self, shard: int, index: int) -> _Read:
         file = self._pool[shard]
         name = file.index.key(index)
-        uid = self.uid(shard, index)
+        started = time.perf_counter()
         try:
-            started = time.perf_counter()
             fields, header = self.setup.decoder(file.read(index))
-            decoded = time.perf_counter()
-            shape = fields["image"].shape
-            operations: list[tuple[int, dict[str, Any]]] = []
-            if self._augment is not None:
-                seed = self.setup.plan.seed if seed is None else seed
-                draw = key(seed, epoch, uid, visit, view, "cpu")
-                changed, operations = self._augment(fields, draw)
-                fields.update(changed)
-            self.decode_s += decoded - started
-            self.augment_s += time.perf_counter() - decoded
         except FiberAugError as error:
             raise error.located(shard=file.ref.name, key=name) from None
         except Exception as error:
-            error.add_note(
-                f"while making sample {name!r} of shard {file.ref.name} (epoch {epoch},"
-                f" position {position}): the program is at fault, not the data"
-            )
+            error.add_note(_whose(name, file.ref.name))
             raise
+        self.decode_s += time.perf_counter() - started
+        uid = self.uid(shard, index)
+        return _Read(file.ref.name, file.ref.path, name, index, uid, fields, header)
+
+    def _augmented(
+        self,
+        read: _Read,
+        deal: _Deal,
+        seed: int | None = None,
+        step: "cpu.Step | None" = None,
+    ) -> tuple[dict[str, Any], PackedRecord]:
+        fields = read.fields
+        operations: list[tuple[int, dict[str, Any]]] = []
+        started = time.perf_counter()
+        if self._augment is not None:
+            seed = self.setup.plan.seed if seed is None else seed
+            keys = partial(key, seed, deal.epoch, read.uid, deal.visit, deal.view)
+            try:
+                fields, operations = self._augment(
+                    fields, keys, key=read.key, url=read.path, step=step
+                )
+            except FiberAugError as error:
+                raise error.located(shard=read.shard, key=read.key) from None
+            except Exception as error:
+                error.add_note(
+                    _whose(read.key, read.shard)
+                    + f" (epoch {deal.epoch}, position {deal.position})"
+                )
+                raise
+        self.augment_s += time.perf_counter() - started
         packed = PackedRecord(
-            name, file.ref.name, index, uid, position, visit, view, shape,
-            header.orientation, operations,
+            read.key, read.shard, read.number, read.uid, *deal[1:],
+            read.fields["image"].shape, read.header.orientation, operations,
+            pixel_hash(fields["image"]) if self.setup.pixel_hash else "",
         )  # fmt: skip
-        return Made(fields, packed, file.ref.path, is_pad=False)
+        return fields, packed
 
     def uid(self, shard: int, index: int) -> int:
         """Return the identity of a sample."""
@@ -285,3 +381,17 @@ class Engine:
             position=position,
             attempt=attempt,
         )
+
+
+def _whose(key: str, shard: str) -> str:
+    return (
+        f"while making sample {key!r} of shard {shard}: the program is at fault, not"
+        " the data"
+    )
+
+
+def pixel_hash(image: NDArray[Any]) -> str:
+    """Return 16 hexadecimal digits of an image's dtype, shape and pixels."""
+    digest = blake2b(f"{image.dtype}{image.shape}".encode(), digest_size=8)
+    digest.update(image.tobytes())
+    return digest.hexdigest()

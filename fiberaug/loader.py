@@ -11,7 +11,6 @@ import torch
 
 from fiberaug.batching import TARGETS, BatchFinisher, SampleFinisher
 from fiberaug.budget import ErrorBudget
-from fiberaug.collate import Collate
 from fiberaug.dataset import StreamingDataset
 from fiberaug.errors import UsageError
 from fiberaug.order import steps
@@ -105,6 +104,11 @@ class DataLoader:
             )
         if targets not in TARGETS:
             raise UsageError(f"targets must be one of {TARGETS}, got {targets!r}")
+        if dataset.views > 1 and targets in {"torchvision", "yolo"}:
+            raise UsageError(
+                f"targets={targets!r} is for one view of a sample, the data set makes"
+                f" {dataset.views}; give targets='list' or 'padded'"
+            )
         if shuffle is not None and shuffle != dataset.plan.shuffle:
             raise UsageError(
                 f"shuffle={shuffle} does not agree with the data set's"
@@ -128,7 +132,7 @@ class DataLoader:
         self.log = None if log is None else RecordLog(log, rank=self.rank)
         self._builder = Builder(
             dataset.setup,
-            Collate(mode=collate, pad_to=pad_to),
+            dataset.collate(mode=collate, pad_to=pad_to),
             collate_fn,
             SampleFinisher(dataset) if collate_fn is not None else None,
         )
@@ -321,12 +325,10 @@ class DataLoader:
         self._count(message, waited)
         records = self._finish.records(message, epoch)
         if self.log is not None and records is not None:
-            pads = message.is_pad
+            pads = [pad for pad in message.is_pad for _ in range(message.views)]
             lines = records.texts()
             self.log.write(t for t, pad in zip(lines, pads, strict=True) if not pad)
-        augment = self._builder.engine.augment
-        table = None if augment is None else augment.normalize
-        batch = self._finish(message, records, table)
+        batch = self._finish(message, records, self._builder.engine.finish)
         self._position = message.end
         return batch
 

@@ -89,14 +89,30 @@ class PassControl:
 def finished(
     dataset: "StreamingDataset", engine: Engine, made: Made, epoch: int
 ) -> dict[str, Any]:
-    """Return a sample as a plain torch DataLoader collates it."""
-    table = engine.augment.normalize if engine.augment is not None else None
-    sample = finish_fields(made.fields, table)
+    """Return a sample as a plain torch DataLoader collates it.
+
+    With several views its changed fields are stacked [V, ...] where their shapes are
+    equal, else listed, and ``record`` is a JSON list.
+    """
+    views = [finish_fields(fields, engine.finish) for fields, _ in made.views()]
+    sample = views[0]
+    if made.more:
+        for name in engine.per_view(sample):
+            sample[name] = _stacked([view[name] for view in views])
     sample["__key__"], sample["__url__"] = made.packed.key, made.url
     if dataset.record != "none":
-        sample["record"] = dataset.context(epoch).to_json(made.packed)
+        context = dataset.context(epoch)
+        texts = [context.to_json(packed) for _, packed in made.views()]
+        sample["record"] = f"[{','.join(texts)}]" if made.more else texts[0]
     sample["is_pad"] = made.is_pad
     return sample
+
+
+def _stacked(values: list[Any]) -> Any:  # noqa: ANN401  # tensors, or what views hold
+    shapes = {getattr(value, "shape", None) for value in values}
+    if len(shapes) == 1 and shapes != {None}:
+        return torch.stack(values)
+    return values
 
 
 class PlainPass(Iterator[dict[str, Any]]):

@@ -1,7 +1,14 @@
-"""A recipe: what is done to samples, as a file that a person writes."""
+"""A recipe: what is done to samples, as a file that a person writes.
 
+Recipes come from strangers: the form is checked here, with limits on how much a recipe
+says and how deep it goes, before anything is built from it.
+"""
+
+import difflib
+import importlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +18,29 @@ import yaml
 
 from fiberaug.errors import StoreError, UsageError
 
-__all__ = ["SECTIONS", "VERSION", "Recipe"]
+__all__ = [
+    "MOST_NESTING",
+    "MOST_OPERATIONS",
+    "SECTIONS",
+    "VERSION",
+    "Recipe",
+    "check_operations",
+    "did_you_mean",
+    "shorten",
+]
 
 VERSION = 1
 SECTIONS = ("decode", "cpu", "gpu", "batch", "mix", "normalize")
-_LATER = ("decode", "gpu", "batch", "mix")
+MOST_OPERATIONS = 256
+"""Operations of a recipe in all, those inside of compositions included."""
+MOST_NESTING = 16
+"""Levels of operations: one for the list, one more inside of each composition."""
+
+_LATER = ("gpu", "batch", "mix")
+_NORMALIZE = ("max_pixel_value", "mean", "std")
 _MOST_BYTES = 2**20
+_MOST_VALUES = 2**20
+_MOST_DEPTH = 5 * MOST_NESTING  # lists and mappings: 4 a level, the rest for arguments
 _COMPOSITIONS = "transforms"
 
 
@@ -38,6 +62,9 @@ class Recipe:
     cpu: tuple[Mapping[str, Any], ...] = ()
     """Operations in workers, each a mapping with one key: its name."""
 
+    decode: Mapping[str, Any] | None = None
+    """How images are decoded: ``color``, ``depth``, ``scale``; the decoder checks."""
+
     normalize: Mapping[str, Any] | None = None
     """Arguments of the final normalisation: ``mean``, ``std``, ``max_pixel_value``."""
 
@@ -45,28 +72,28 @@ class Recipe:
     """Version of the format."""
 
     def __post_init__(self) -> None:
-        """Check the form; names and arguments are checked by the engine.
+        """Check the form; names and arguments are checked where they are used.
 
         Raises:
-            UsageError: The version is not known, or an operation is no one-key mapping.
+            UsageError: The version is not known, an operation is no one-key mapping, or
+                there is more of something than a recipe may hold.
         """
-        if self.version != VERSION:
-            raise UsageError(f"recipe version must be {VERSION}, got {self.version!r}")
-        _check_operations(self.cpu, "cpu")
-        known = {"mean", "std", "max_pixel_value"}
-        if not isinstance(self.normalize, Mapping | None):
+        if self.version is True or self.version != VERSION:
             raise UsageError(
-                f"normalize is a mapping, got {type(self.normalize).__name__}"
+                f"recipe version must be {VERSION}, got {shorten(self.version)}"
             )
-        try:
-            json.dumps([self.cpu, self.normalize], allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise UsageError(
-                f"a recipe holds numbers, text, lists and mappings: {error}"
-            ) from error
-        unknown = sorted(set(self.normalize or ()) - known, key=str)
+        check_operations(self.cpu)
+        for name in ("decode", "normalize"):
+            section = getattr(self, name)
+            if not isinstance(section, Mapping | None):
+                raise UsageError(f"{name} is a mapping, got {type(section).__name__}")
+            _check_values(section, name)
+        unknown = sorted(set(self.normalize or ()) - set(_NORMALIZE))
         if unknown:
-            raise UsageError(f"normalize takes {sorted(known)}, got {unknown}")
+            raise UsageError(
+                f"normalize takes {list(_NORMALIZE)}, got {shorten(unknown)}"
+                + did_you_mean(unknown[0], _NORMALIZE)
+            )
 
     @property
     def operations(self) -> tuple[Mapping[str, Any], ...]:
@@ -86,13 +113,16 @@ class Recipe:
             raise UsageError(f"a recipe is a mapping, got {type(data).__name__}")
         unknown = set(data) - {"version", *SECTIONS}
         if unknown:
+            names = sorted(unknown, key=str)
             raise UsageError(
-                f"a recipe has the sections {SECTIONS}, got {sorted(unknown, key=str)}"
+                f"a recipe has the sections {SECTIONS}, got {shorten(names)}"
+                + did_you_mean(names[0], ("version", *SECTIONS))
             )
         later = [name for name in _LATER if data.get(name)]
         if later:
             raise UsageError(
-                f"this release reads the sections cpu and normalize, not {later}"
+                "this release reads the sections decode, cpu and normalize, not"
+                f" {later}"
             )
         cpu = data.get("cpu") or ()
         if not isinstance(cpu, list | tuple):
@@ -101,6 +131,7 @@ class Recipe:
             )
         return cls(
             cpu=tuple(cpu),
+            decode=data.get("decode"),
             normalize=data.get("normalize"),
             version=data.get("version", 0),
         )
@@ -145,13 +176,29 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values, sections in order."""
-        result: dict[str, Any] = {
-            "version": self.version,
-            "cpu": json.loads(json.dumps(self.cpu)),
-        }
+        result: dict[str, Any] = {"version": self.version}
+        if self.decode is not None:
+            result["decode"] = self.decode
+        result["cpu"] = self.cpu
         if self.normalize is not None:
-            result["normalize"] = dict(self.normalize)
-        return result
+            result["normalize"] = self.normalize
+        copied: dict[str, Any] = json.loads(json.dumps(result))
+        return copied
+
+    def eval(self) -> Callable[..., Any]:
+        """Return a function of one image that gives the pixels of an evaluation loader.
+
+        ``recipe.eval()(image)`` is a tensor [C, H, W], equal bit for bit to the row of
+        a batch; ``image`` is an array [H, W, C], the bytes or the path of a file, or a
+        PIL image. A recipe that draws needs ``record=``, the record of the sample.
+
+        Raises:
+            UsageError: An operation or an argument is refused.
+        """
+        # The one look upward: users call a method, and values know no engine.
+        evaluating = importlib.import_module("fiberaug.evaluating")
+        made: Callable[..., Any] = evaluating.Evaluator(self)
+        return made
 
 
 def _load(text: str) -> Any:  # noqa: ANN401  # whatever a stranger wrote
@@ -162,21 +209,103 @@ def _load(text: str) -> Any:  # noqa: ANN401  # whatever a stranger wrote
     return yaml.safe_load(text)
 
 
-def _check_operations(operations: object, where: str) -> None:
+def did_you_mean(name: object, known: Collection[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest known one.
+
+    Args:
+        name: What was written.
+        known: The names there are.
+    """
+    if not isinstance(name, str):
+        return ""
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.5)  # std: std_range
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def shorten(value: object) -> str:
+    """Return a value as a message shows it: one line, at most 80 characters."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # thousands of brackets or of digits
+        return f"a large {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check_operations(operations: object, where: str = "cpu") -> None:
+    """Check the form of a list of operations, compositions included.
+
+    Args:
+        operations: A list of one-key mappings.
+        where: How messages call it.
+
+    Raises:
+        UsageError: It is none, there are more than 256 operations, they are nested more
+            than 16 deep, or a value is none that JSON has.
+    """
+    _check_values(operations, where)
+    count = _count(operations, where, 1)
+    if count > MOST_OPERATIONS:
+        raise UsageError(
+            f"{where} has at most {MOST_OPERATIONS} operations in all, got {count}"
+        )
+
+
+def _count(operations: object, where: str, level: int) -> int:
     if not isinstance(operations, list | tuple):
         raise UsageError(
             f"{where} is a list of operations, got {type(operations).__name__}"
         )
+    if level > MOST_NESTING:
+        raise UsageError(f"{where}: operations nest at most {MOST_NESTING} levels deep")
+    count = len(operations)
     for i, operation in enumerate(operations):
         if not isinstance(operation, Mapping) or len(operation) != 1:
             raise UsageError(
                 f"{where}[{i}] is a mapping with one key, such as"
-                f" HorizontalFlip: {{p: 0.5}}, got {operation!r}"
+                f" HorizontalFlip: {{p: 0.5}}, got {shorten(operation)}"
             )
         ((name, arguments),) = operation.items()
-        if not isinstance(name, str) or not isinstance(arguments, Mapping | None):
+        if not isinstance(arguments, Mapping | None):
             raise UsageError(
-                f"{where}[{i}]: arguments of {name!r} are a mapping, got {arguments!r}"
+                f"{where}[{i}]: arguments of {shorten(name)} are a mapping,"
+                f" got {shorten(arguments)}"
             )
-        if arguments and _COMPOSITIONS in arguments:
-            _check_operations(arguments[_COMPOSITIONS], f"{where}[{i}].{name}")
+        if arguments and _COMPOSITIONS in arguments and "." not in name:
+            place = f"{where}[{i}].{name[:40]}"
+            count += _count(arguments[_COMPOSITIONS], place, level + 1)
+    return count
+
+
+def _check_values(root: object, where: str) -> None:
+    """Refuse what JSON has not, without recursion: the depth is the stranger's."""
+    waiting = [(root, 0)]
+    seen = 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if not isinstance(value, dict | list | tuple):
+            _check_value(value, where)
+            continue
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            raise UsageError(f"{where}: keys are text, got {shorten(list(value))}")
+        if depth == _MOST_DEPTH:
+            raise UsageError(
+                f"{where}: lists and mappings nest at most {_MOST_DEPTH} deep"
+            )
+        if seen + len(value) > _MOST_VALUES:
+            raise UsageError(f"{where} holds at most {_MOST_VALUES} values")
+        inner = value.values() if isinstance(value, dict) else value
+        waiting += [(item, depth + 1) for item in inner]
+
+
+def _check_value(value: object, where: str) -> None:
+    if isinstance(value, str | None):
+        return
+    if not isinstance(value, int | float):  # bool is an int
+        raise UsageError(
+            f"{where}: a recipe holds numbers, text, lists and mappings,"
+            f" got {type(value).__name__} {shorten(value)}"
+        )
+    large = isinstance(value, int) and value.bit_length() >= 1024  # above every float
+    if large or not math.isfinite(value):
+        raise UsageError(f"{where}: numbers are finite, got {shorten(value)}")

@@ -8,7 +8,7 @@ it depends on the batch, the worker or the rank. What was not applied is not log
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self, overload
+from typing import Any, NamedTuple, Self
 
 from fiberaug.errors import UsageError
 from fiberaug.params import encode
@@ -97,9 +97,16 @@ class Record:
     replayable: bool
     """Whether the pipeline can be rebuilt from the recipe alone."""
 
+    pixels: str | None = None
+    """BLAKE2b-64 over dtype, shape and bytes of the augmented image [H, W, C], before a
+    normalisation that is done for the whole batch: 16 hexadecimal digits, where
+    ``pixel_hash=True`` asked for it; else None, and JSON has no such field."""
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain values, which it shares."""
         values = {name: getattr(self, name) for name in self.__slots__}
+        if self.pixels is None:
+            del values["pixels"]
         values["applied_transforms"] = [
             {"path": t.path, "name": t.name, "params": t.params}
             for t in self.applied_transforms
@@ -151,10 +158,11 @@ def _check_fields(kind: type[Record | AppliedTransform], data: Any, what: str) -
     if not isinstance(data, Mapping):
         raise UsageError(f"{what} is a mapping, got {type(data).__name__}")
     names = {field.name for field in fields(kind)}
-    if names != set(data):
+    optional = {field.name for field in fields(kind) if field.default is None}
+    if names - optional != set(data) - optional or set(data) - names:
         raise UsageError(
             f"{what} has the fields {sorted(names)};"
-            f" missing {sorted(names - set(data))},"
+            f" missing {sorted(names - optional - set(data))},"
             f" unknown {sorted(set(data) - names, key=str)}"
         )
 
@@ -175,6 +183,9 @@ class PackedRecord(NamedTuple):
     orientation: int
     operations: Sequence[tuple[int, Mapping[str, Any]]]
     """(number of the leaf, packed parameters)."""
+
+    pixels: str = ""
+    """Hash of the augmented image, where asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +232,7 @@ class RecordContext:
             path, name = leaves[number]
             operations.append({"path": path, "name": name, "params": params})
         operations += self.constant
-        return {
+        values = {
             "v": VERSION,
             "key": packed.key,
             "url": packed.url,
@@ -248,43 +259,57 @@ class RecordContext:
             "environment": self.environment,
             "replayable": self.replayable,
         }
+        if packed.pixels:
+            values["pixels"] = packed.pixels
+        return values
 
 
 class Records:
     """The records of a batch, unpacked when they are looked at.
 
+    A row is a :class:`Record`, or with several views a list of them, one for each.
+
     It is no ``collections.abc.Sequence`` on purpose: frameworks that walk through a
     batch to move tensors rebuild sequences, and would unpack every record on the way.
+
+    Args:
+        packed: Packed records, the views of a row behind each other.
+        context: What they share.
+        views: Views of a row.
     """
 
     def __init__(
-        self, packed: Sequence[tuple[Any, ...]], context: RecordContext
+        self,
+        packed: Sequence[tuple[Any, ...]],
+        context: RecordContext,
+        views: int = 1,
     ) -> None:
-        self._packed, self._context = packed, context
+        self._packed, self._context, self._views = packed, context, views
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._packed)
+        return len(self._packed) // self._views
 
-    @overload
-    def __getitem__(self, row: int) -> Record: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[Record]: ...
-    def __getitem__(self, row: int | slice) -> Record | list[Record]:
-        """Return the record of a row, or a list of them."""
+    def __getitem__(self, row: int | slice) -> Any:  # noqa: ANN401  # as the class says
+        """Return the record of a row, with views a list of them, or a list of rows."""
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
-        return self._context.unpack(PackedRecord(*self._packed[row]))
+        first = range(len(self))[row] * self._views
+        found = [
+            self._context.unpack(PackedRecord(*packed))
+            for packed in self._packed[first : first + self._views]
+        ]
+        return found[0] if self._views == 1 else found
 
-    def __iter__(self) -> Iterator[Record]:
-        """Iterate over the records of all rows."""
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the rows."""
         return (self[row] for row in range(len(self)))
 
     def texts(self) -> list[str]:
-        """Return the records as lines of JSON."""
+        """Return the records as lines of JSON, the views of a row behind each other."""
         context = self._context
         return [context.to_json(PackedRecord(*packed)) for packed in self._packed]
 
     def __repr__(self) -> str:
         """Return the number of records."""
-        return f"<{len(self)} records>"
+        return f"<{len(self._packed)} records>"

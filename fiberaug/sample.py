@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from fiberaug.record import Record
 
-__all__ = ["Sample"]
+__all__ = ["EditableSample", "Sample"]
 
 
 class Sample(Mapping[str, Any]):
@@ -67,3 +67,17 @@ class Sample(Mapping[str, Any]):
         return type(self)(
             {**self._fields, **fields}, key=self.key, url=self.url, record=self.record
         )
+
+
+class EditableSample(Sample):
+    """A sample as a user's callable gets it: fields can be set and deleted."""
+
+    __slots__ = ()
+
+    def __setitem__(self, name: str, value: Any) -> None:  # noqa: ANN401
+        """Set or add a field; the sample in the pipeline is the one returned."""
+        self._fields[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        """Leave a field out."""
+        del self._fields[name]

@@ -60,7 +60,14 @@ class Message:
     keys: list[str] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     packed: list[tuple[Any, ...]] = field(default_factory=list)
-    """Packed records as plain tuples, which pickle twice as fast."""
+    """Packed records as plain tuples, which pickle twice as fast; the views of a row
+    behind each other."""
+
+    views: int = 1
+    """Views of a row."""
+
+    per_view: list[str] = field(default_factory=list)
+    """Fields of ``data`` whose first dimension is rows times views."""
 
     is_pad: list[bool] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -134,7 +141,8 @@ class Builder(Dataset[Message]):
         message.augment_s = engine.augment_s - augment_s
         message.keys = [made.packed.key for made in rows]
         message.urls = [made.url for made in rows]
-        message.packed = [tuple(made.packed) for made in rows]
+        message.packed = [tuple(p) for made in rows for _, p in made.views()]
+        message.views = engine.setup.views
         message.is_pad = [made.is_pad for made in rows]
         message.failures = [
             f for made, _ in zip(rows, positions, strict=False) for f in made.failures
@@ -144,8 +152,27 @@ class Builder(Dataset[Message]):
             data = self._collate_fn(samples)
             message.data = {"": data}
         else:
-            message.data = self._collate([made.fields for made in rows], message.keys)
+            self._fill(message, engine, rows)
         return message
+
+    def _fill(self, message: Message, engine: Engine, rows: list[Made]) -> None:
+        if message.views == 1:
+            message.data = self._collate([made.fields for made in rows], message.keys)
+            return
+        changed = engine.per_view(rows[0].fields)
+        views = [
+            {name: fields[name] for name in changed}
+            for made in rows
+            for fields, _ in made.views()
+        ]
+        keys = [key for key in message.keys for _ in range(message.views)]
+        message.data = self._collate(views, keys)
+        message.per_view = list(message.data)
+        rest = [
+            {name: value for name, value in made.fields.items() if name not in changed}
+            for made in rows
+        ]
+        message.data |= self._collate(rest, message.keys)
 
 
 def _pickled(error: Exception) -> bytes:
@@ -258,6 +285,8 @@ class Workers:
                 num_workers=num_workers,
                 collate_fn=_identity,  # type: ignore[arg-type]  # torch types lists only
                 worker_init_fn=start,
+                # Else torch draws the workers' seeds from the user's global generator.
+                generator=torch.Generator().manual_seed(0),
                 **options,
             )
 

@@ -11,7 +11,7 @@ from fiberaug.dataset import resolve_rank
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"decode": "quick"}, "decode must be 'exact'"),
+        ({"decode": "quick"}, "decode must be"),
         ({"record": "all"}, "record must be one of"),
         ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
         ({"max_errors": 2}, r"max_errors must be in \[0, 1\], got 2"),
@@ -21,7 +21,9 @@ from fiberaug.dataset import resolve_rank
         ({"lanes": 0}, "lanes must be >= 1"),
         ({"rank": 0}, "both rank and world_size"),
         ({"rank": 2, "world_size": 2}, r"rank must be in \[0, 2\), got 2"),
-        ({"transform": lambda image: image}, "Albumentations"),
+        ({"transform": 3}, "Albumentations"),
+        ({"transform": lambda sample: sample, "opaque": "refuse"}, "opaque='refuse'"),
+        ({"views": 0}, "views must be >= 1"),
         ({"fields": {"label": "cls"}}, "must name the image"),
         ({"fields": "coco"}, "fields must be auto"),
     ],

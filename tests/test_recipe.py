@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiberaug.errors import StoreError, UsageError
-from fiberaug.recipe import SECTIONS, VERSION, Recipe
+from fiberaug.recipe import (
+    MOST_NESTING,
+    MOST_OPERATIONS,
+    SECTIONS,
+    VERSION,
+    Recipe,
+)
 
 LAW = settings(deadline=None, max_examples=100, report_multiple_bugs=False)
 VALUES = st.recursive(
@@ -41,11 +47,13 @@ OPERATIONS = st.recursive(
 RECIPES = st.builds(
     Recipe,
     cpu=st.lists(OPERATIONS, max_size=4).map(tuple),
+    decode=st.none() | st.dictionaries(NAMES, VALUES, max_size=3),
     normalize=st.none()
     | st.dictionaries(st.sampled_from(["mean", "std", "max_pixel_value"]), VALUES),
 )
 TEXT = """
 version: 1
+decode: {color: gray}
 cpu:
   - RandomResizedCrop: {size: [224, 224]}
   - OneOf: {p: 0.5, transforms: [{GaussNoise: {p: 1}}, {GaussianBlur: }]}
@@ -75,7 +83,8 @@ def test_a_recipe_is_read_from_a_file_a_text_and_a_dict(tmp_path):
     assert recipe == Recipe.from_dict(yaml.safe_load(TEXT))
     assert recipe.version == VERSION
     assert recipe.cpu[1]["OneOf"]["transforms"][1] == {"GaussianBlur": None}
-    assert list(recipe.to_dict()) == ["version", "cpu", "normalize"]
+    assert recipe.decode == {"color": "gray"}
+    assert list(recipe.to_dict()) == ["version", "decode", "cpu", "normalize"]
 
 
 def test_the_normalisation_is_the_last_operation():
@@ -84,17 +93,22 @@ def test_the_normalisation_is_the_last_operation():
 
     assert with_it.operations == (*with_it.cpu, {"Normalize": with_it.normalize})
     assert without.operations == without.cpu
-    assert "normalize" not in without.to_dict()
+    assert set(without.to_dict()) == {"version", "cpu"}
 
 
 def test_its_dict_is_a_copy():
     recipe = Recipe.parse(TEXT)
-    recipe.to_dict()["cpu"][0]["RandomResizedCrop"]["size"] = 9
+    copied = recipe.to_dict()
+    copied["cpu"][0]["RandomResizedCrop"]["size"] = 9
+    copied["decode"]["color"] = "rgb"
+    copied["normalize"]["mean"].append(1)
 
     assert recipe == Recipe.parse(TEXT)
 
 
-@pytest.mark.parametrize("section", ["cpu:", "cpu: []", "normalize:", "gpu: []", ""])
+@pytest.mark.parametrize(
+    "section", ["cpu:", "cpu: []", "normalize:", "decode:", "gpu: []", ""]
+)
 def test_an_empty_section_is_none_at_all(section):
     assert Recipe.parse(f"version: 1\n{section}") == Recipe()
 
@@ -125,8 +139,8 @@ def test_an_asterisk_in_text_or_a_comment_is_no_alias():
         ("version: 1\n1: 2\nfoo: 3", ["[1, 'foo']"]),
         ("version: 1\ngpu: [{Flip: {}}]", ["this release", "['gpu']"]),
         (
-            "version: 1\nmix: {ratio: 1}\ndecode: {scale: fast}",
-            ["this release", "['decode', 'mix']"],
+            "version: 1\nmix: {ratio: 1}\ngpu: {scale: fast}",
+            ["this release", "decode, cpu and normalize", "['gpu', 'mix']"],
         ),
         ("version: 1\ncpu: Flip", ["cpu is a list", "got str"]),
         ("version: 1\ncpu: {Flip: {p: 1}}", ["cpu is a list", "got dict"]),
@@ -134,12 +148,20 @@ def test_an_asterisk_in_text_or_a_comment_is_no_alias():
         ("version: 1\ncpu: [{}]", ["cpu[0] is a mapping with one key", "got {}"]),
         ("version: 1\ncpu: [{A: }, {B: , C: }]", ["cpu[1]", "one key", "'B'", "'C'"]),
         ("version: 1\ncpu: [{A: 3}]", ["cpu[0]", "arguments of 'A'", "got 3"]),
-        ("version: 1\ncpu: [{7: {}}]", ["cpu[0]", "7"]),
+        ("version: 1\ncpu: [{7: {}}]", ["cpu", "keys are text", "7"]),
         ("version: 1\ncpu: [{O: {transforms: }}]", ["cpu[0].O is a list", "NoneType"]),
         (
             "version: 1\ncpu: [{O: {transforms: [{A: {}}, {B: , C: }]}}]",
             ["cpu[0].O[1]", "one key"],
         ),
+        ("version: true", ["version must be 1", "got True"]),
+        ("version: 1\ncup: []", ["'cup'", "did you mean 'cpu'?"]),
+        ("vers: 1", ["'vers'", "did you mean 'version'?"]),
+        ("version: 1\ndecode: [gray]", ["decode is a mapping", "got list"]),
+        ("version: 1\ndecode: {1: 2}", ["decode: keys are text", "[1]"]),
+        ("version: 1\nnormalize: {meam: 0}", ["'meam'", "did you mean 'mean'?"]),
+        ("version: 1\ncpu: [{A: {p: .inf}}]", ["cpu: numbers are finite", "inf"]),
+        ("version: 1\ncpu: [{A: {p: .nan}}]", ["cpu: numbers are finite", "nan"]),
         ("version: 1\nnormalize: {mean: 0, sd: 1}", ["'std'", "got ['sd']"]),
         ("version: 1\nnormalize: {1: 2, b: 3}", ["got [1, 'b']"]),
         ("version: 1\nnormalize: [mean]", ["normalize is a mapping", "got list"]),
@@ -209,6 +231,77 @@ def test_a_recipe_made_in_code_is_checked_the_same_way(arguments, words):
         Recipe(**arguments)
 
     assert words in str(caught.value)
+
+
+def nested(levels):
+    """Return operations that stand ``levels`` deep."""
+    operations = [{"HorizontalFlip": {}}]
+    for _ in range(levels - 1):
+        operations = [{"Sequential": {"transforms": operations}}]
+    return operations
+
+
+def test_operations_nest_as_deep_as_the_limit_and_no_deeper():
+    Recipe.from_dict({"version": 1, "cpu": nested(MOST_NESTING)})
+    for levels in (MOST_NESTING + 1, 100, 100_000):
+        with pytest.raises(UsageError, match="nest at most") as caught:
+            Recipe.from_dict({"version": 1, "cpu": nested(levels)})
+        assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_value_of_any_depth_is_refused_without_recursion(section):
+    for levels in (1000, 100_000):
+        deep: object = 0
+        for _ in range(levels):
+            deep = [deep]
+        with pytest.raises(UsageError):
+            Recipe.from_dict({"version": 1, section: {"mean": deep}})
+        with pytest.raises(UsageError):
+            Recipe.from_dict({"version": deep})
+        with pytest.raises(UsageError):
+            Recipe.from_dict({"version": 1, "cpu": [{"A": deep}]})
+
+
+def test_operations_are_counted_in_all():
+    one = {"HorizontalFlip": {}}
+    many = [*[one] * 55, {"OneOf": {"transforms": [one] * (MOST_OPERATIONS - 56)}}]
+    Recipe(cpu=tuple(many))
+    with pytest.raises(UsageError, match="at most 256 operations in all, got 257"):
+        Recipe(cpu=(*many, one))
+
+
+def test_a_value_that_holds_itself_or_grows_by_sharing_is_refused():
+    loop: list[object] = []
+    loop += [loop, loop]
+    shared: object = 0
+    for _ in range(40):
+        shared = [shared] * 2
+    for value in (loop, shared):
+        with pytest.raises(UsageError, match=r"nest at most|holds at most"):
+            Recipe.from_dict({"version": 1, "decode": {"color": value}})
+
+
+def test_a_number_that_no_float_reaches_is_refused():
+    for number in (10**400, -(10**400), 10**5000):
+        with pytest.raises(UsageError, match="numbers are finite"):
+            Recipe.from_dict({"version": 1, "cpu": [{"A": {"p": number}}]})
+    assert Recipe(cpu=({"A": {"p": 10**300}},)).cpu[0]["A"]["p"] == 10**300
+
+
+def test_an_operation_of_ones_own_may_have_any_argument():
+    """``transforms`` is a list of operations in Albumentations' compositions only."""
+    cpu = ({"mine.Chain": {"transforms": "abc"}},)
+
+    assert Recipe(cpu=cpu).cpu == cpu
+
+
+def test_a_message_is_short_however_long_the_value():
+    name = "x" * 500_000
+    for data in ({name: 1}, {"version": name}, {"version": 1, "normalize": {name: 1}}):
+        with pytest.raises(UsageError) as caught:
+            Recipe.from_dict(data)
+        assert len(str(caught.value)) < 1000
 
 
 def test_a_dict_that_is_none_is_refused():

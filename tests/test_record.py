@@ -116,7 +116,8 @@ def test_a_record_survives_json_and_its_dict_and_is_one_line(record):
 def test_the_fields_of_the_json_are_those_of_the_record(record):
     data = json.loads(record.to_json())
 
-    assert list(data) == [field.name for field in fields(Record)]
+    names = [field.name for field in fields(Record)]
+    assert list(data) == [n for n in names if n != "pixels" or record.pixels]
     assert data["v"] == 1
     assert data["applied_transforms"] == [
         {"path": t.path, "name": t.name, "params": t.params}

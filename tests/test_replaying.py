@@ -13,7 +13,9 @@ import torch
 from sets import samples
 
 import fiberaug
-from fiberaug.replaying import replay_pixels
+from fiberaug.engine import pixel_hash
+from fiberaug.processors import Rotate
+from fiberaug.replaying import replay_steps
 
 PIPELINE = A.Compose(
     [
@@ -101,7 +103,7 @@ def test_the_command_writes_the_pixels_before_normalisation(run, tmp_path):
     )  # fmt: skip
     image = cv2.cvtColor(cv2.imread(str(tmp_path / "out.png")), cv2.COLOR_BGR2RGB)
 
-    assert np.array_equal(image, replay_pixels(record, loader))
+    assert np.array_equal(image, replay_steps(record, loader)[0]["image"])
     assert "RandomResizedCrop: " in done.stdout
     normalized = A.Normalize()(image=image)["image"]
     assert np.array_equal(normalized.transpose(2, 0, 1), batches[4]["image"][0].numpy())
@@ -138,7 +140,7 @@ def test_a_record_whose_parameters_were_changed_is_refused(run):
 def test_another_environment_is_said(run):
     loader, batches, _ = run
     data = json.loads(batches[0]["record"][0].to_json()) | {"environment": "0" * 16}
-    with pytest.warns(UserWarning, match="environment 0000"):
+    with pytest.warns(UserWarning, match="another environment"):
         fiberaug.replay(data, loader)
 
 
@@ -167,3 +169,112 @@ def test_a_seed_of_another_run_is_taken_from_the_record(run):
 def test_what_is_no_record_is_refused(run, record):
     with pytest.raises(fiberaug.UsageError):
         fiberaug.replay(record, run[0])
+
+
+@pytest.fixture
+def annotated(write_set, tmp_path):
+    """A run over samples with masks, boxes and points; its records hash the pixels."""
+    content = samples(
+        6,
+        mask=lambda i: np.full((40, 48), 1, np.uint8),
+        bboxes=lambda i: np.array([[4, 4, 20, 30]]),
+        bbox_labels=lambda i: [i % 2],
+        keypoints=lambda i: [[10, 12]],
+    )
+    transform = [A.HorizontalFlip(p=1), Rotate(limit=20), A.Normalize()]
+    dataset = fiberaug.StreamingDataset(
+        write_set(content), transform=transform, pixel_hash=True, views=2
+    )
+    with fiberaug.DataLoader(dataset, 3, log=tmp_path / "run") as loader:
+        batches = list(loader)
+    return dataset, batches, tmp_path / "run"
+
+
+def test_the_steps_of_a_sample_lead_from_the_decoded_to_the_delivered_image(annotated):
+    _, batches, folder = annotated
+    record = batches[0]["record"][1][1]
+    fields, steps = replay_steps(record, folder)
+
+    assert [(s.path, s.name) for s in steps] == [
+        ("", "decoded"), ("0", "HorizontalFlip"), ("1", "Rotate"),
+    ]  # fmt: skip
+    decoded, flipped, turned = (s.fields for s in steps)
+    assert np.array_equal(flipped["image"], decoded["image"][:, ::-1])
+    assert flipped["bboxes"].round(3).tolist() == [[28, 4, 44, 30]]
+    assert np.array_equal(turned["image"], fields["image"])
+    assert np.array_equal(turned["bboxes"], batches[0]["bboxes"][1][1].numpy())
+
+
+def test_the_command_writes_image_overlay_and_each_step(annotated, tmp_path):
+    _, batches, folder = annotated
+    record = batches[1]["record"][0][1]
+    command = [sys.executable, "-m", "fiberaug.cli.main", "replay", str(folder)]
+    done = subprocess.run(
+        [*command, "--key", record.key, "--view", "1", "-o", "out.png"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "1 bboxes, 1 keypoints" in done.stdout
+    angle = record.applied_transforms[1].params["angle"]
+    assert f"1 Rotate: angle={angle}" in done.stdout
+    assert (tmp_path / "out.overlay.png").is_file()
+    assert sorted(p.name for p in (tmp_path / "out.steps").iterdir()) == [
+        "00-decoded.png", "01-HorizontalFlip.png", "02-Rotate.png",
+    ]  # fmt: skip
+    bare = subprocess.run(
+        [*command, "--key", record.key, "-o", "bare.png", "--only-image"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "overlay" not in bare.stdout
+    assert not (tmp_path / "bare.steps").exists()
+    missing = subprocess.run(
+        [*command, "--key", record.key, "--view", "2", "-o", "x.png"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert missing.returncode == 2
+    assert "view 2" in missing.stderr
+
+
+def test_a_hash_of_the_pixels_is_compared(annotated):
+    dataset, batches, _ = annotated
+    record = batches[0]["record"][0][0]
+    pixels = replay_steps(record, dataset)[0]["image"]
+
+    assert record.pixels == pixel_hash(pixels)
+    changed = pixels.copy()
+    changed[3, 4, 1] ^= 1
+    assert pixel_hash(changed) != record.pixels
+    assert pixel_hash(pixels.transpose(1, 0, 2)) != record.pixels
+    other = json.loads(record.to_json()) | {"pixels": "0" * 16}
+    with pytest.raises(fiberaug.ReplayMismatch, match="but its pixels differ"):
+        fiberaug.replay(other, dataset)
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_the_pixels_are_proven_another_environment_is_no_matter(annotated):
+    dataset, batches, _ = annotated
+    data = json.loads(batches[0]["record"][0][0].to_json()) | {"environment": "0" * 16}
+    assert torch.equal(
+        fiberaug.replay(data, dataset)["image"], batches[0]["image"][0][0]
+    )
+    with pytest.raises(fiberaug.ReplayMismatch, match=r"pixels differ; .* environment"):
+        fiberaug.replay(data | {"pixels": "0" * 16}, dataset)
+
+
+def test_from_a_run_folder_it_is_said_what_differs_in_the_environment(annotated):
+    _, batches, folder = annotated
+    data = json.loads(batches[0]["record"][0][0].to_json()) | {"environment": "0" * 16}
+    del data["pixels"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["environment"] |= {"opencv": "4.12.0", "opencv_ipp": "off"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.warns(
+        UserWarning, match=r"opencv: 4\.12\.0 then, .* here, opencv_ipp: off"
+    ):
+        fiberaug.replay(data, folder)
+
+
+def test_records_without_a_hash_say_nothing_of_it(run):
+    _, batches, _ = run
+    assert batches[0]["record"][0].pixels is None
+    assert "pixels" not in json.loads(batches[0]["record"][0].to_json())

@@ -3,11 +3,12 @@
 import json
 import os
 import platform
+from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["environment", "environment_hash"]
+__all__ = ["environment", "environment_differences", "environment_hash"]
 
 _PACKAGES = (
     "fiberaug",
@@ -50,3 +51,17 @@ def environment_hash() -> str:
     """Return 16 hexadecimal digits that name :func:`environment`."""
     text = json.dumps(environment(), sort_keys=True).encode()
     return blake2b(text, digest_size=8).hexdigest()
+
+
+def environment_differences(then: Mapping[str, str]) -> list[str]:
+    """Return what is another here than in an environment: ``name: then, now``.
+
+    Args:
+        then: :func:`environment` as it was, of a run's manifest.
+    """
+    now = environment()
+    return [
+        f"{name}: {then.get(name, 'not said')} then, {now.get(name, 'not said')} here"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]

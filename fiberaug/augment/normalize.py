@@ -1,11 +1,12 @@
 """Normalisation by table: the 256 values that the user's own Normalize gives."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NormalizeTable"]
+__all__ = ["Finish", "NormalizeTable"]
 
 
 class NormalizeTable:
@@ -45,6 +46,23 @@ class NormalizeTable:
     def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """Return an image [H, W, C] normalised by the transform itself."""
         return np.asarray(self._transform.apply(image), np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """What the consumer does with images."""
+
+    images: frozenset[str] = frozenset({"image"})
+    """Fields that are images [H, W, C] and become [C, H, W]."""
+
+    normalized: frozenset[str] = frozenset()
+    """Images that are normalised by the table."""
+
+    table: NormalizeTable | None = None
+
+    def of(self, name: str) -> NormalizeTable | None:
+        """Return the table that a field is normalised by."""
+        return self.table if name in self.normalized else None
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

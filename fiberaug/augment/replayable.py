@@ -1,73 +1,104 @@
 """Whether a pipeline can be rebuilt from its serialised form: tried, not believed."""
 
-import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import albumentations as A
 import numpy as np
 
-from fiberaug.augment.cpu import CpuEngine, pipeline_spec
+from fiberaug.augment.cpu import CpuEngine
+from fiberaug.augment.pipeline import Pipeline, rebuild
 from fiberaug.errors import UsageError
 from fiberaug.params import encode
 from fiberaug.seeding import key
 
-__all__ = ["rebuild", "why_not_replayable"]
+__all__ = ["draws", "why_not_replayable"]
 
 _SIZES = ((320, 416), (1024, 1280))  # px; the larger one for pipelines that crop more
 _TRIES = 4
+_DRAWS = 24
 
 
-def rebuild(spec: dict[str, Any]) -> A.Compose:
-    """Return the pipeline of a serialised form.
-
-    Raises:
-        UsageError: The form names what this environment does not have.
-    """
-    with warnings.catch_warnings():
-        # Albumentations warns of arguments that its own serialisation adds.
-        warnings.simplefilter("ignore")
-        try:
-            return A.from_dict({"__version__": A.__version__, **spec})
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"the pipeline cannot be rebuilt: {error!r}") from error
-
-
-def why_not_replayable(compose: A.Compose) -> str | None:
+def why_not_replayable(pipeline: Pipeline) -> str | None:
     """Return None where the rebuilt pipeline gives the same pixels, else the reason."""
-    spec = pipeline_spec(compose)
-    if spec is None:
-        return "the pipeline does not serialise"
     try:
-        again = rebuild(spec)
+        again = rebuild(pipeline.identity())
     except UsageError as error:
         return error.message
-    fields = ["image", "mask", "bboxes"]
+    return _tried(partial(_compare, pipeline, again))
+
+
+def draws(pipeline: Pipeline) -> str | None:
+    """Return what differs between two samples of the same pixels, or None: nothing.
+
+    Args:
+        pipeline: The pipeline; it is tried with 24 keys on a synthetic sample.
+    """
+    return _tried(partial(_vary, pipeline))
+
+
+def _tried(attempt: Any) -> str | None:  # noqa: ANN401  # a function of fields and a size
     failed: Exception | None = None
+    fields = ["image", "mask", "bboxes", "caption"]
     for height, width in _SIZES:
         try:
-            first, second = CpuEngine(compose, fields), CpuEngine(again, fields)
-            return _compare(first, second, height, width)
+            return attempt(fields, height, width)  # type: ignore[no-any-return]
         except Exception as caught:  # noqa: BLE001  # a crop larger than the stand-in, ...
             failed = caught
     return f"the pipeline cannot be tried on a synthetic sample: {failed}"
 
 
+def _sample(generator: np.random.Generator, height: int, width: int) -> dict[str, Any]:
+    coarse = generator.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+    return {
+        "image": np.ascontiguousarray(coarse.repeat(16, 0).repeat(16, 1)),
+        "mask": generator.integers(0, 3, (height, width), np.uint8),
+        "bboxes": np.array([[8, 8, width / 2, height / 2]], np.float32),
+        "caption": "a synthetic sample",
+    }
+
+
 def _compare(
-    first: CpuEngine, second: CpuEngine, height: int, width: int
+    pipeline: Pipeline, again: Pipeline, fields: Sequence[str], height: int, width: int
 ) -> str | None:
+    first, second = CpuEngine(pipeline, fields), CpuEngine(again, fields)
     generator = np.random.default_rng(0)
     for visit in range(_TRIES):
-        coarse = generator.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
-        sample = {
-            "image": np.ascontiguousarray(coarse.repeat(16, 0).repeat(16, 1)),
-            "mask": generator.integers(0, 3, (height, width), np.uint8),
-            "bboxes": np.array([[8, 8, width / 2, height / 2]], np.float32),
-        }
-        draw = key(0, 0, 0, visit, 0, "try")
-        one, other = first(sample, draw), second(sample, draw)
+        sample = _sample(generator, height, width)
+        keys = partial(key, 0, 0, 0, visit, 0)
+        one, other = first(sample, keys), second(sample, keys)
         if encode(one.operations) != encode(other.operations):
             return "the rebuilt pipeline draws other parameters"
-        for name, value in one.fields.items():
-            if not np.array_equal(value, other.fields[name]):
-                return f"the rebuilt pipeline gives another {name}"
+        differing = _differing(one.fields, other.fields)
+        if differing:
+            return f"the rebuilt pipeline gives another {differing}"
+    return None
+
+
+def _vary(
+    pipeline: Pipeline, fields: Sequence[str], height: int, width: int
+) -> str | None:
+    engine = CpuEngine(pipeline, fields)
+    sample = _sample(np.random.default_rng(0), height, width)
+    first = engine(sample, partial(key, 0, 0, 0, 0, 0))
+    for visit in range(1, _DRAWS):
+        other = engine(sample, partial(key, 0, 0, 0, visit, 0))
+        names = [engine.leaves[number][1] for number, _ in other.operations]
+        for name, (_, one), (_, two) in zip(
+            names, first.operations, other.operations, strict=False
+        ):
+            if encode(one) != encode(two):
+                return name
+        if len(first.operations) != len(other.operations):
+            return "the number of operations"
+        differing = _differing(first.fields, other.fields)
+        if differing:
+            return differing
+    return None
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    for name, value in one.items():
+        if not np.array_equal(value, other[name]):
+            return name
     return None

@@ -1,16 +1,22 @@
 """``fiberaug replay``."""
 
+import importlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fiberaug.errors import UsageError
 
+if TYPE_CHECKING:
+    from fiberaug.record import Record
+    from fiberaug.replaying import Step
+
 __all__ = ["command"]
 
 
-def command(
+def command(  # noqa: PLR0917  # Typer makes options of them
     log: Annotated[Path, typer.Argument(help="Run folder (log= of the loader).")],
     key: Annotated[str, typer.Option(help="Key of the sample.")],
     output: Annotated[
@@ -19,28 +25,85 @@ def command(
     epoch: Annotated[
         int | None, typer.Option(help="Epoch; default: the last one.")
     ] = None,
+    view: Annotated[int, typer.Option(help="View, where the run had several.")] = 0,
     shards: Annotated[
         str | None, typer.Option(help="Where the shards are now.")
     ] = None,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--import", help="Module that defines your processors."),
+    ] = None,
+    only_image: Annotated[
+        bool, typer.Option("--only-image", help="Write no overlay and no steps.")
+    ] = False,
 ) -> None:
-    """Make the pixels of a logged sample again and write them as an image."""
-    from fiberaug.decode.image import save_image
-    from fiberaug.replaying import open_run, replay_pixels
-    from fiberaug.runlog import RecordLog
+    """Make a logged sample again; write its image, annotations and each step.
 
-    found = None
-    for record in RecordLog(log):
-        if record.key == key and epoch in {None, record.epoch}:
-            found = record
-    if found is None:
-        where = "" if epoch is None else f" in epoch {epoch}"
-        raise UsageError(f"{log} has no record of {key!r}{where}")
-    pixels = replay_pixels(found, open_run(log, shards=shards))
+    Beside FILE.png come FILE.overlay.png, with masks, boxes and points drawn, and the
+    folder FILE.steps/ with the image as decoded and after each operation.
+    """
+    from fiberaug.decode.image import save_image
+    from fiberaug.overlay import ANNOTATIONS, draw_annotations
+    from fiberaug.replaying import open_run, replay_steps
+
+    for module in modules or ():
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UsageError(f"cannot import {module}: {error}") from error
+    found = _find(log, key, epoch, view)
+    dataset = open_run(log, shards=shards)
+    fields, steps = replay_steps(found, dataset)
+    pixels = fields["image"]
     save_image(output, pixels)
     height, width = pixels.shape[:2]
     print(
         f"{output}: {width}x{height} px, epoch {found.epoch}, position {found.position}"
     )
+    if not only_image:
+        if any(fields.get(name) is not None for name in ANNOTATIONS):
+            path = output.with_suffix(".overlay.png")
+            save_image(path, draw_annotations(fields, dataset.classes))
+            print(f"{path}: {_counted(fields)}")
+        folder = _write_steps(output.with_suffix(".steps"), steps, dataset.classes)
+        print(f"{folder}: {len(steps)} images, as decoded and after each operation")
     for step in found.applied_transforms:
         values = ", ".join(f"{name}={value}" for name, value in step.params.items())
         print(f"  {step.path} {step.name}: {values}"[:200])
+
+
+def _find(log: Path, key: str, epoch: int | None, view: int) -> "Record":
+    from fiberaug.runlog import RecordLog
+
+    found = None
+    for record in RecordLog(log):
+        if (record.key, record.view) == (key, view) and epoch in {None, record.epoch}:
+            found = record
+    if found is None:
+        where = "" if epoch is None else f" in epoch {epoch}"
+        where += f", view {view}" if view else ""
+        raise UsageError(f"{log} has no record of {key!r}{where}")
+    return found
+
+
+def _write_steps(folder: Path, steps: "list[Step]", classes: Sequence[str]) -> Path:
+    from fiberaug.decode.image import save_image
+    from fiberaug.overlay import draw_annotations
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("[0-9][0-9]-*.png"):
+        old.unlink()
+    for number, step in enumerate(steps):
+        name = f"{number:02d}-{step.name}.png".replace("/", "_")
+        save_image(folder / name, draw_annotations(step.fields, classes))
+    return folder
+
+
+def _counted(fields: dict[str, Any]) -> str:
+    from fiberaug.overlay import ANNOTATIONS
+
+    return ", ".join(
+        name if name == "mask" else f"{len(fields[name])} {name}"
+        for name in ANNOTATIONS
+        if fields.get(name) is not None
+    )

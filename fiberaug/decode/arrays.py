@@ -3,15 +3,14 @@
 import io
 import math
 import zipfile
-import zlib
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from fiberaug.errors import LimitExceeded, SampleBroken
+from fiberaug.decode.refusing import Refusing
+from fiberaug.errors import LimitExceeded
 
 __all__ = ["decode_npy", "decode_npz"]
 
@@ -25,14 +24,12 @@ def decode_npy(data: bytes | memoryview) -> NDArray[Any]:
         SampleBroken: It is no array, holds objects, or is cut.
     """
     file = io.BytesIO(data)
-    try:
+    with Refusing("the array is refused"):
         shape, fortran, dtype = _header(file)
         # Not np.load: it takes the memory first and reads then, and any shape can be
         # said in 80 bytes.
         flat = np.frombuffer(data, dtype, _count(shape, dtype), file.tell())
         return flat.reshape(shape, order="F" if fortran else "C").copy()
-    except (ValueError, TypeError, SyntaxError, OSError, TokenError) as error:
-        raise SampleBroken(f"the array is refused: {error}", stage="decode") from error
 
 
 def _count(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
@@ -59,26 +56,18 @@ def decode_npz(data: bytes | memoryview) -> dict[str, NDArray[Any]]:
         SampleBroken: It is no archive of arrays.
         LimitExceeded: Unpacked, the arrays are larger than 256 MiB.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-            if size > _MOST_BYTES:
-                raise LimitExceeded(
-                    f"the arrays have {size} bytes, the limit is {_MOST_BYTES}",
-                    stage="decode",
-                )
-            return {
-                entry.filename.removesuffix(".npy"): decode_npy(archive.read(entry))
-                for entry in archive.infolist()
-            }
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,  # a compression that Python does not have
-        OSError,
-        RuntimeError,  # encrypted
-    ) as error:
-        raise SampleBroken(
-            f"the arrays are refused: {error}", stage="decode"
-        ) from error
+    # Of a damaged file zipfile raises eight kinds of errors.
+    with (
+        Refusing("the arrays are refused"),
+        zipfile.ZipFile(io.BytesIO(data)) as archive,
+    ):
+        size = sum(entry.file_size for entry in archive.infolist())
+        if size > _MOST_BYTES:
+            raise LimitExceeded(
+                f"the arrays have {size} bytes, the limit is {_MOST_BYTES}",
+                stage="decode",
+            )
+        return {
+            entry.filename.removesuffix(".npy"): decode_npy(archive.read(entry))
+            for entry in archive.infolist()
+        }

@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fiberaug.decode.refusing import Refusing
 from fiberaug.errors import LimitExceeded, SampleBroken, UsageError
 
 __all__ = ["PILLOW_FORMATS", "ImageHeader", "ImageLimits", "read_header"]
@@ -83,6 +84,7 @@ def read_header(data: bytes | memoryview) -> ImageHeader:
 
     Raises:
         SampleBroken: The bytes are no image, or the header is cut or absurd.
+        LimitExceeded: A BMP, GIF, PPM or TIFF has twice Pillow's MAX_IMAGE_PIXELS.
     """
     try:
         header = _dispatch(data)
@@ -130,6 +132,8 @@ def _jpeg(data: bytes | memoryview) -> ImageHeader:
 
 
 def _png(data: bytes | memoryview) -> ImageHeader:
+    if bytes(data[12:16]) != b"IHDR":
+        raise SampleBroken("the PNG has no header, or it is cut", stage="decode")
     width, height = struct.unpack_from(">II", data, 16)
     at, orientation = 33, 1
     while at + 8 <= len(data):  # exiftool writes eXIf behind the pixels
@@ -189,22 +193,23 @@ def _pillow(data: bytes | memoryview) -> ImageHeader:
     # Only for formats that are rare in shards.
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
-    try:
-        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-            if orientation not in range(1, 9):
-                orientation = 1
-            width, height = image.size
-            name = (image.format or "unknown").lower()
-    except UnidentifiedImageError:
-        raise SampleBroken(
-            f"the bytes are no image: none of {', '.join(PILLOW_FORMATS)}",
-            stage="decode",
-        ) from None
-    except Exception as error:  # Pillow's plugins raise what they like
-        raise SampleBroken(
-            f"the bytes are no image: {error}", stage="decode"
-        ) from error
+    with Refusing("the bytes are no image"):
+        try:
+            with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
+                orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+                if orientation not in range(1, 9):
+                    orientation = 1
+                width, height = image.size
+                name = (image.format or "unknown").lower()
+        except UnidentifiedImageError:
+            raise SampleBroken(
+                f"the bytes are no image: none of {', '.join(PILLOW_FORMATS)}",
+                stage="decode",
+            ) from None
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise LimitExceeded(
+                f"the image is above Pillow's own limit: {error}", stage="decode"
+            ) from error
     if name == "tiff" and orientation >= 5:  # Pillow gives the upright size
         width, height = height, width
     return ImageHeader(name, width, height, orientation)

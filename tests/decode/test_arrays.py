@@ -94,6 +94,15 @@ def test_damage_is_a_broken_sample_and_nothing_else(data):
             continue
 
 
+def test_an_archive_whose_directory_points_before_its_start_is_refused():
+    content = bytearray(npz(a=np.eye(3)))
+    end = content.rindex(b"PK\5\6")
+    content[end + 16 : end + 20] = b"\xff\xff\xff\x7f"
+
+    with pytest.raises(SampleBroken, match="arrays"):
+        decode_npz(bytes(content))
+
+
 def test_an_array_of_objects_says_that_it_would_need_pickle():
     with pytest.raises(SampleBroken, match="pickle"):
         decode_npy(npy(np.array([{}]), allow_pickle=True))

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 from sets import photo
 
+from fiberaug.decode import sample
 from fiberaug.decode.fields import parse_fields
-from fiberaug.decode.header import ImageLimits
+from fiberaug.decode.options import DecodeOptions
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import LimitExceeded, SampleBroken
 
@@ -337,10 +338,32 @@ def test_the_users_own_decoders_come_first():
 
 
 def test_limits_hold_for_every_image_of_the_sample():
-    limits = ImageLimits(pixels=WIDTH * HEIGHT)
+    options = DecodeOptions(max_pixels=WIDTH * HEIGHT)
     large = file(np.zeros((HEIGHT + 1, WIDTH), np.uint8))
 
-    decoded({"left.png": IMAGE}, {"left": "left.png"}, limits=limits)
+    decoded({"left.png": IMAGE}, {"left": "left.png"}, options=options)
     for fields in ({"left": "left.png"}, {"mask": "left.png"}):
         with pytest.raises(LimitExceeded, match="12x9"):
-            decoded({"left.png": large}, fields, limits=limits)
+            decoded({"left.png": large}, fields, options=options)
+
+
+def test_an_image_in_any_field_is_decoded_with_the_options():
+    found = decoded({"left.png": IMAGE}, {"left": "left.png"},
+                    options=DecodeOptions(color="gray"))  # fmt: skip
+
+    assert found["left"].shape == found["image"].shape == (HEIGHT, WIDTH, 1)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("none left"), RecursionError("deep")], ids=["a", "b"]
+)
+def test_a_decoder_of_the_table_that_fails_breaks_one_sample(error, monkeypatch):
+    def fails(_):
+        raise error
+
+    monkeypatch.setitem(sample._DECODERS, "npy", fails)
+    monkeypatch.setattr(sample, "parse_json", fails)
+    words = f".npy cannot be decoded: {type(error).__name__}: {error}"
+
+    broken({"npy": b""}, {"depth": "npy"}, words)
+    broken({"json": {}}, {"label": "json:a"}, words.replace("npy", "json"))
