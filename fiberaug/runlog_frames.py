@@ -60,7 +60,7 @@ def frames(file: BinaryIO, size: int, start: int = 0) -> Iterator[Frame]:
             end = following
         else:
             # A machine that lost power leaves zeros where nothing was written yet.
-            rest = end
+            rest = max(start, min(end, size - 4))
             is_cut = isinstance(trouble, EOFError) or _is_zero(file, rest, size)
             yield Frame(start, size, "cut" if is_cut else "damaged")
             return

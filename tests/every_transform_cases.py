@@ -117,8 +117,17 @@ CASES = {
     "SmallestMaxSize": Case({"max_size": 80}),
     "Superpixels": Case({"n_segments": 40}),
     "TextImage": Case({"font_path": "font.ttf"}, {"textimage_metadata": "json:text"}),
+    "TimeMasking": Case({"time_mask_param": 60}),
     "ToRGB": Case(before=(A.ToGray(num_output_channels=1, p=1),)),
     "ToTensor3D": Case(targets=("Volume", "Mask3D")),
+    "XYMasking": Case(
+        {
+            "num_masks_x": (1, 3),
+            "num_masks_y": (1, 3),
+            "mask_x_length": (8, 20),
+            "mask_y_length": (8, 20),
+        }
+    ),
 }
 
 _FIELDS = {

@@ -139,7 +139,7 @@ BOUNDS: Mapping[str, Bound] = {
     "SmallestMaxSize.max_size_hw": Bound(1, 4096),
     "Spatter.gauss_sigma": _SIGMA,
     "Superpixels.max_size": Bound(2, 256),
-    "Superpixels.n_segments": Bound(1, 1000),
+    "Superpixels.n_segments": Bound(1, 500),
     "ThinPlateSpline.num_control_points": Bound(2, 6),
     "ZoomBlur.max_factor": Bound(1, 2),
     "ZoomBlur.step_factor": Bound(0.01, 1),
@@ -289,6 +289,8 @@ def _leaf(t: Any, name: str, side: float) -> float:  # noqa: ANN401, PLR0911
         case "Affine" if t.fit_output:
             shear = math.tan(math.radians(max(map(abs, _numbers(t.shear)))))
             return side * math.sqrt(2) * (1 + shear) * max(_numbers(t.scale))
+        case "Perspective" if not t.keep_size:
+            return side * math.sqrt(2)  # the sides of a quadrangle in the image
         case "Crop" if t.pad_if_needed:
             return max(_numbers([side, t.x_max, t.y_max]))
         case "Pad":

@@ -85,6 +85,7 @@ class ComposeStage:
         self._compose.set_random_state(self._generators.numpy, self._generators.python)
         self.operations: list[Operation] = []
         self.step: Step | None = None
+        self._before: Fields = {}
         self.leaves: list[tuple[str, str]] = []
         for path, leaf in leaves(self._compose):
             self._hook(leaf, first + len(self.leaves), part.path(path))
@@ -112,7 +113,7 @@ class ComposeStage:
                 if image is not None and out["image"].dtype != image.dtype:
                     raise _refused(name, path, image, f"got {out['image'].dtype}")
             if self.step is not None:
-                self.step(number, self.targets.seen(out))
+                self.step(number, self.targets.seen(out, self._before))
             return out
 
         leaf.apply_with_params = logged
@@ -130,6 +131,7 @@ class ComposeStage:
         """
         self.operations.clear()
         self._generators.jump(key)
+        self._before = fields
         if self.targets.only_image:
             image = self._compose(image=fields["image"])["image"]
             if type(image) is not np.ndarray or image.ndim == 2:

@@ -1,5 +1,6 @@
 """What pixels depend on beside the recipe: versions, processor, OpenCV's build."""
 
+import importlib
 import json
 import os
 import platform
@@ -16,6 +17,8 @@ _PACKAGES = (
     "albucore",
     "numpy",
     "opencv-python-headless",
+    "pillow",
+    "scipy",
     "torch",
 )
 
@@ -38,19 +41,33 @@ def environment() -> dict[str, str]:
     return {
         **found,
         "opencv": cv2.__version__,
+        "opencv_build": _digest(cv2.getBuildInformation()),
         "opencv_cpu": cv2.getCPUFeaturesLine(),
         "opencv_ipp": cv2.ipp.getIppVersion() if cv2.ipp.useIPP() else "off",
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "numpy_cpu": os.environ.get("NPY_DISABLE_CPU_FEATURES", ""),
+        "numpy_cpu": _numpy_features(),
     }
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _numpy_features() -> str:
+    """Return the processor features that numpy's loops use here."""
+    try:
+        loops = importlib.import_module("numpy._core._multiarray_umath")  # numpy 2
+    except ImportError:
+        return os.environ.get("NPY_DISABLE_CPU_FEATURES", "")
+    found = getattr(loops, "__cpu_features__", {})
+    return " ".join(sorted(name for name, there in found.items() if there))
 
 
 @cache
 def environment_hash() -> str:
     """Return 16 hexadecimal digits that name :func:`environment`."""
-    text = json.dumps(environment(), sort_keys=True).encode()
-    return blake2b(text, digest_size=8).hexdigest()
+    return _digest(json.dumps(environment(), sort_keys=True))
 
 
 def environment_differences(then: Mapping[str, str]) -> list[str]:

@@ -122,9 +122,18 @@ def describe(compose: A.Compose) -> list[list[str]]:
             for name, value in sorted(vars(leaf).items())
             if isinstance(value, int | float | str | tuple | types.FunctionType)
         )
-        held = (f"{n}={source_hash(vars(leaf)[n])}" for n in _HELD if n in vars(leaf))
+        held = (f"{name}={source_hash(value)}" for name, value in _held(leaf))
         found.append([path, type(leaf).__name__, *values, *held])
     return found
+
+
+def _held(leaf: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    for name in _HELD:
+        value = getattr(leaf, name, None)
+        if isinstance(value, Mapping):
+            yield from value.items()
+        elif value is not None:
+            yield name, value
 
 
 def canonical_hash(values: Any) -> str:  # noqa: ANN401  # JSON

@@ -171,16 +171,29 @@ class Targets:
                 data[_ROW[kind]] = np.arange(len(points))
         return data
 
-    def seen(self, out: Mapping[str, Any]) -> dict[str, Any]:
-        """Return fields in the middle of the pipeline, where boxes are shares of 1."""
+    def seen(
+        self, out: Mapping[str, Any], before: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return fields in the middle of the pipeline, where boxes are shares of 1.
+
+        Args:
+            out: What an operation returned.
+            before: The fields before the pipeline.
+        """
         found = {n: out[n] for n in self.names if n in out and n not in _POINTS}
         for name in self.images & found.keys():
             found[name] = as_array(found[name])
-        size = found["image"].shape[1::-1] * 2
-        for kind, scale in (("bboxes", np.array(size, np.float32)), ("keypoints", 1)):
-            if kind in self._params and kind in out:
-                points = _as_points(out[kind], _POINTS[kind]) * scale
-                found[kind] = points
+        size = np.array(found["image"].shape[1::-1] * 2, np.float32)
+        for kind in self._params.keys() & out.keys():
+            scale = size if kind == "bboxes" else np.float32(1)
+            points = _as_points(out[kind], _POINTS[kind]) * scale
+            rows = np.asarray(out[kind], np.int64).reshape(len(points), -1)[:, -1:]
+            if not self._grows:  # the last column is the row
+                own = len(before[kind]) if before.get(kind) is not None else 0
+                points = points[rows[:, 0] < own]  # without corners of polygons
+                kept = rows[rows[:, 0] < own, 0]
+                found |= {f: _take(before[f], kept) for f in self._linked[kind]}
+            found[kind] = points
         return found
 
     def fields(

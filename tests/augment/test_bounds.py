@@ -170,7 +170,7 @@ LEAVES = st.one_of(
     st.builds(A.LongestMaxSize, st.integers(9, 99)),
     st.builds(A.RandomCrop, st.just(8), st.integers(4, 99), pad_if_needed=YES),
     st.builds(A.SafeRotate, p=st.just(1)),
-    st.builds(A.Perspective, p=st.just(1)),
+    st.builds(A.Perspective, st.floats(0, 2), keep_size=st.booleans(), p=st.just(1)),
 )
 TREES = st.recursive(
     LEAVES,
