@@ -8,7 +8,6 @@ it depends on the batch, the worker or the rank. What was not applied is not log
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from typing import Any, NamedTuple, Self
 
 from fiberaug.errors import UsageError
@@ -155,20 +154,20 @@ class Record:
         return cls.from_dict(data)
 
 
-@cache
-def _names(kind: type[Any]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the fields of a format, and those that may miss."""
-    found = fields(kind)
-    return (
-        frozenset(field.name for field in found),
-        frozenset(field.name for field in found if field.default is None),
+_NAMES: Mapping[type[Any], tuple[frozenset[str], frozenset[str]]] = {
+    kind: (
+        frozenset(field.name for field in fields(kind)),
+        frozenset(field.name for field in fields(kind) if field.default is None),
     )
+    for kind in (Record, AppliedTransform)
+}
+"""Fields of each format, and those that may miss."""
 
 
 def _check_fields(kind: type[Record | AppliedTransform], data: Any, what: str) -> None:  # noqa: ANN401
     if not isinstance(data, Mapping):
         raise UsageError(f"{what} is a mapping, got {type(data).__name__}")
-    names, optional = _names(kind)
+    names, optional = _NAMES[kind]
     if data.keys() == names - optional:  # a log has millions of them
         return
     if names - optional != set(data) - optional or set(data) - names:

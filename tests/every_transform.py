@@ -271,18 +271,19 @@ _PAGE = """# Albumentations, transform by transform
 
 Every transform of Albumentations {version}, {transforms} in all, was run on uint8 and on float32 images (`A.ToFloat(max_value=255)` in front), with p = 1 and with p = 0.5.
 Each of the {runs} runs recorded {views} views of {samples} samples; another process read the {records} records as JSON text and replayed them.
-A test does this with every change, and compares this page with what it finds.
+`tests/augment/test_every_transform.py` does the same, and compares this page with what it finds.
 
 - **exact**: SHA-256 of dtype, shape and bytes of every field is the same in the run and in the replay: image, mask, boxes, labels, points and their labels, volumes.
   With p = 1 every record names the transform; with p = 0.5 some do, and the samples of the others are untouched.
 - **run folder**: `fiberaug.replay(record, "run/")` is enough, the pipeline is rebuilt from the manifest; else `replay` says why, and takes the data set or the loader of the run.
 - **targets**: fields that went through the transform with the image; what it does not take stays as it is.
 - **note**: what else the transform needs, and where the library refuses something, its own words.
+  An exception is a cell that is not `exact`, or a run folder that is not enough (`no`: `replay` raises); its note gives the reason.
 
 Exact is promised within one environment: the record's `environment` is a hash of the versions of FiberAug, Albumentations, albucore, NumPy, OpenCV and torch, of Python, and of the features of the processor.
 Elsewhere `replay` warns; with `pixel_hash=True` it compares the pixels and refuses what differs.
 
-A record says `"replayable": false` also where the pipeline could only not be tried beforehand, because it needs a field that a synthetic sample does not have; the run folder is enough nevertheless where this table says so.
+A record says `"replayable": false` also where the pipeline could not be tried beforehand, because it needs a field that a synthetic sample does not have; where this table says so, the run folder is enough nevertheless.
 
 | transform | targets | uint8 | float32 | run folder | note |
 |---|---|---|---|---|---|

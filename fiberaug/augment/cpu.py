@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberaug.augment.normalize import Finish, NormalizeTable
+from fiberaug.augment.opaque import keyed_globals
 from fiberaug.augment.own import CallableStage, ProcessorStage
 from fiberaug.augment.pipeline import Part, Pipeline
-from fiberaug.augment.spec import leaves
+from fiberaug.augment.spec import foreign, leaves
 from fiberaug.augment.targets import TARGETS, Targets, as_array
 from fiberaug.augment.vision import VisionStage
 from fiberaug.errors import SampleBroken, UsageError
@@ -86,6 +87,8 @@ class ComposeStage:
         self.operations: list[Operation] = []
         self.step: Step | None = None
         self._before: Fields = {}
+        # Code that is not the library's may draw from the global generators.
+        self._guarded = bool(foreign(self._compose))
         self.leaves: list[tuple[str, str]] = []
         for path, leaf in leaves(self._compose):
             self._hook(leaf, first + len(self.leaves), part.path(path))
@@ -132,29 +135,35 @@ class ComposeStage:
         self.operations.clear()
         self._generators.jump(key)
         self._before = fields
-        if self.targets.only_image:
-            image = self._compose(image=fields["image"])["image"]
-            if type(image) is not np.ndarray or image.ndim == 2:
-                image = as_array(image)
-            changed = {"image": image}
+        if self._guarded:
+            with keyed_globals(key):
+                changed = self._changed(fields)
         else:
-            arguments = self.targets.arguments(fields)
-            try:
-                out = self._compose(**arguments)
-            except ValueError as error:
-                if not _BAD_BOX.match(str(error)):
-                    raise
-                raise SampleBroken(
-                    f"a box is refused: {error}; BboxParams(clip=True,"
-                    " filter_invalid_bboxes=True) would cut or drop it",
-                    stage="augment",
-                ) from error
-            changed = self.targets.fields(out, fields)
+            changed = self._changed(fields)
         if self.normalize is not None:
             for name in self.targets.images & changed.keys():
                 if changed[name].dtype != _UINT8:
                     changed[name] = self.normalize.apply(changed[name])
         return changed
+
+    def _changed(self, fields: Fields) -> Fields:
+        if self.targets.only_image:
+            image = self._compose(image=fields["image"])["image"]
+            if type(image) is not np.ndarray or image.ndim == 2:
+                image = as_array(image)
+            return {"image": image}
+        arguments = self.targets.arguments(fields)
+        try:
+            out = self._compose(**arguments)
+        except ValueError as error:
+            if not _BAD_BOX.match(str(error)):
+                raise
+            raise SampleBroken(
+                f"a box is refused: {error}; BboxParams(clip=True,"
+                " filter_invalid_bboxes=True) would cut or drop it",
+                stage="augment",
+            ) from error
+        return self.targets.fields(out, fields)
 
 
 def _refused(name: str, path: str, image: NDArray[Any], why: str) -> UsageError:

@@ -17,7 +17,9 @@ from fiberaug.augment.spec import (
     canonical_hash,
     compose_spec,
     describe,
+    leaves,
     rebuild_compose,
+    sources,
 )
 from fiberaug.augment.vision import is_torchvision
 from fiberaug.errors import UsageError
@@ -70,7 +72,9 @@ class Part:
     def identity(self) -> dict[str, Any]:
         """Return what names the part in the recipe's hash."""
         if self.kind == "compose":
-            return self.spec() or {"compose": describe(self.what)}
+            found = sources(self.what)
+            named = self.spec() or {"compose": describe(self.what)}
+            return {**named, "sources": found} if found else named
         source = source_hash(type(self.what) if self.kind == "processor" else self.what)
         spec = self.spec() or {"callable": callable_name(self.what)}
         if self.kind == "processor" and "params" not in spec:
@@ -121,7 +125,25 @@ def as_pipeline(transform: object, *, opaque: str = "allow") -> Pipeline:
     if isinstance(transform, Pipeline):
         return transform
     if isinstance(transform, A.Compose):
-        return Pipeline(parts=(Part(kind="compose", what=transform),))
+        pipeline = Pipeline(parts=(Part(kind="compose", what=transform),))
+    else:
+        pipeline = _listed(transform, opaque)
+    for part in pipeline.parts:
+        if part.kind == "compose" and opaque == "refuse":
+            _refuse_lambda(part)
+    return pipeline
+
+
+def _refuse_lambda(part: Part) -> None:
+    for path, leaf in leaves(part.what):
+        if isinstance(leaf, A.Lambda):
+            raise UsageError(
+                f"opaque='refuse', and nothing is known of the Lambda at"
+                f" transforms[{part.path(path)}]: write it as an ImageProcessor"
+            )
+
+
+def _listed(transform: object, opaque: str) -> Pipeline:
     items = list(transform) if isinstance(transform, list | tuple) else [transform]
     parts: list[Part] = []
     run: list[Any] = []

@@ -14,7 +14,15 @@ from fiberaug.seeding import key
 
 __all__ = ["draws", "why_not_replayable"]
 
-_SIZES = ((320, 416), (1024, 1280))  # px; the larger one for pipelines that crop more
+_STAND_INS = (
+    ((320, 416, 3), np.uint8),
+    ((1024, 1280, 3), np.uint8),  # for pipelines that crop more
+    ((320, 416, 1), np.uint8),
+    ((320, 416, 3), np.float32),
+)
+"""Synthetic images on which a pipeline is tried until it runs: [H, W, C], dtype."""
+
+Shape = tuple[int, int, int]
 _TRIES = 4
 _DRAWS = 24
 
@@ -40,18 +48,23 @@ def draws(pipeline: Pipeline) -> str | None:
 def _tried(attempt: Any) -> str | None:  # noqa: ANN401  # a function of fields and a size
     failed: Exception | None = None
     fields = ["image", "mask", "bboxes", "caption"]
-    for height, width in _SIZES:
+    for shape, dtype in _STAND_INS:
         try:
-            return attempt(fields, height, width)  # type: ignore[no-any-return]
+            return attempt(fields, shape, dtype)  # type: ignore[no-any-return]
         except Exception as caught:  # noqa: BLE001  # a crop larger than the stand-in, ...
             failed = caught
     return f"the pipeline cannot be tried on a synthetic sample: {failed}"
 
 
-def _sample(generator: np.random.Generator, height: int, width: int) -> dict[str, Any]:
-    coarse = generator.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+def _sample(
+    generator: np.random.Generator, shape: Shape, dtype: type[Any]
+) -> dict[str, Any]:
+    height, width, channels = shape
+    size = height // 16, width // 16, channels
+    coarse = generator.integers(0, 256, size, np.uint8)
+    image = np.ascontiguousarray(coarse.repeat(16, 0).repeat(16, 1))
     return {
-        "image": np.ascontiguousarray(coarse.repeat(16, 0).repeat(16, 1)),
+        "image": image if dtype is np.uint8 else image.astype(dtype) / dtype(255),
         "mask": generator.integers(0, 3, (height, width), np.uint8),
         "bboxes": np.array([[8, 8, width / 2, height / 2]], np.float32),
         "caption": "a synthetic sample",
@@ -59,12 +72,16 @@ def _sample(generator: np.random.Generator, height: int, width: int) -> dict[str
 
 
 def _compare(
-    pipeline: Pipeline, again: Pipeline, fields: Sequence[str], height: int, width: int
+    pipeline: Pipeline,
+    again: Pipeline,
+    fields: Sequence[str],
+    shape: Shape,
+    dtype: type[Any],
 ) -> str | None:
     first, second = CpuEngine(pipeline, fields), CpuEngine(again, fields)
     generator = np.random.default_rng(0)
     for visit in range(_TRIES):
-        sample = _sample(generator, height, width)
+        sample = _sample(generator, shape, dtype)
         keys = partial(key, 0, 0, 0, visit, 0)
         one, other = first(sample, keys), second(sample, keys)
         if encode(one.operations) != encode(other.operations):
@@ -76,10 +93,10 @@ def _compare(
 
 
 def _vary(
-    pipeline: Pipeline, fields: Sequence[str], height: int, width: int
+    pipeline: Pipeline, fields: Sequence[str], shape: Shape, dtype: type[Any]
 ) -> str | None:
     engine = CpuEngine(pipeline, fields)
-    sample = _sample(np.random.default_rng(0), height, width)
+    sample = _sample(np.random.default_rng(0), shape, dtype)
     first = engine(sample, partial(key, 0, 0, 0, 0, 0))
     for visit in range(1, _DRAWS):
         other = engine(sample, partial(key, 0, 0, 0, visit, 0))

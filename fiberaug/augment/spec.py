@@ -20,8 +20,10 @@ __all__ = [
     "canonical_hash",
     "compose_spec",
     "describe",
+    "foreign",
     "leaves",
     "rebuild_compose",
+    "sources",
     "takes_references",
 ]
 
@@ -93,7 +95,8 @@ def rebuild_compose(spec: Mapping[str, Any]) -> A.Compose:
         # Albumentations warns of arguments that its own serialisation adds.
         warnings.simplefilter("ignore")
         try:
-            made = A.from_dict({"__version__": A.__version__, **spec})
+            form = {"__version__": A.__version__, "transform": spec["transform"]}
+            made = A.from_dict(form)
             _restore(made, spec["transform"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"the pipeline cannot be rebuilt: {error!r}") from error
@@ -111,6 +114,25 @@ def _restore(transform: Any, spec: Mapping[str, Any]) -> None:  # noqa: ANN401
     ):
         if isinstance(part, Mapping):
             _restore(child, part)
+
+
+def foreign(compose: A.Compose) -> list[Any]:
+    """Return the leaves whose code is not the library's: ``Lambda`` and own classes."""
+    return [
+        leaf
+        for _, leaf in leaves(compose)
+        if isinstance(leaf, A.Lambda)
+        or not type(leaf).__module__.startswith("albumentations.")
+    ]
+
+
+def sources(compose: A.Compose) -> dict[str, str]:
+    """Return the hash of the source of each class that is not the library's."""
+    return {
+        f"{type(leaf).__module__}.{type(leaf).__qualname__}": source_hash(type(leaf))
+        for leaf in foreign(compose)
+        if not isinstance(leaf, A.Lambda)
+    }
 
 
 def describe(compose: A.Compose) -> list[list[str]]:

@@ -171,9 +171,7 @@ class Targets:
                 data[_ROW[kind]] = np.arange(len(points))
         return data
 
-    def seen(
-        self, out: Mapping[str, Any], before: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def seen(self, out: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
         """Return fields in the middle of the pipeline, where boxes are shares of 1.
 
         Args:

@@ -146,6 +146,9 @@ def test_opaque_callables_can_be_forbidden():
     with pytest.raises(fiberaug.UsageError, match=r"nothing is known of .*noisy"):
         as_pipeline(MIXED, opaque="refuse")
     as_pipeline(MIXED[:4], opaque="refuse")
+    inside = A.Compose([A.OneOf([A.Lambda(image=draws_itself)])])
+    with pytest.raises(fiberaug.UsageError, match=r"the Lambda at transforms\[0\.0\]"):
+        as_pipeline(inside, opaque="refuse")
     with pytest.raises(fiberaug.UsageError, match="opaque must be one of"):
         as_pipeline(MIXED, opaque="maybe")
 
@@ -163,3 +166,53 @@ def test_the_library_of_the_same_name_is_noticed(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", beside)
     with pytest.raises(fiberaug.UsageError, match="is installed beside"):
         as_pipeline(A.NoOp())
+
+
+class Careful(A.ImageOnlyTransform):
+    """A transform of the user's own, which draws from a global generator."""
+
+    def get_params(self):
+        return {"level": int(np.random.randint(1, 100))}
+
+    def apply(self, img, level, **params):
+        return img + np.uint8(level)
+
+
+def draws_itself(image, **params):
+    return image + np.uint8(np.random.randint(1, 100))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [Careful(p=1), A.Lambda(image=draws_itself, p=1)],
+    ids=["own", "Lambda"],
+)
+def test_a_users_transform_inside_of_albumentations_is_keyed_too(transform):
+    """It would draw the same in all workers, and another in each run."""
+    np.random.seed(1)
+    _, first = run(A.Compose([transform, A.HorizontalFlip(p=1)]), 3)
+    after = np.random.get_state()[1].tolist()
+    np.random.seed(2)
+    _, again = run(A.Compose([transform, A.HorizontalFlip(p=1)]), 3)
+    _, other = run(A.Compose([transform, A.HorizontalFlip(p=1)]), 4)
+    np.random.seed(1)
+
+    assert np.array_equal(first.fields["image"], again.fields["image"])
+    assert not np.array_equal(first.fields["image"], other.fields["image"])
+    assert np.random.get_state()[1].tolist() == after
+
+
+def test_an_own_transform_that_was_edited_has_another_hash():
+    def hash_of(level):
+        space = {"A": A, "np": np, "__name__": "edited"}
+        exec(  # noqa: S102  # a module that was edited
+            "class Edited(A.ImageOnlyTransform):\n"
+            f"    def apply(self, img, **params):\n        return img + {level}\n",
+            space,
+        )
+        return pipeline_hash(as_pipeline(A.Compose([space["Edited"]()])), {})
+
+    assert hash_of(1) == hash_of(1) != hash_of(2)
+    own = as_pipeline(A.Compose([Careful(p=1)]))
+    assert why_not_replayable(own) is None
+    assert pipeline_hash(rebuild(own.identity()), {}) == pipeline_hash(own, {})
