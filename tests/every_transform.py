@@ -283,7 +283,7 @@ Each of the {runs} runs recorded {views} views of {samples} samples; another pro
 Exact is promised within one environment: the record's `environment` is a hash of the versions of FiberAug, Albumentations, albucore, NumPy, OpenCV and torch, of Python, and of the features of the processor.
 Elsewhere `replay` warns; with `pixel_hash=True` it compares the pixels and refuses what differs.
 
-A record says `"replayable": false` also where the pipeline could not be tried beforehand, because it needs a field that a synthetic sample does not have; where this table says so, the run folder is enough nevertheless.
+A record says `"replayable": true` where this table says that the run folder is enough, and `false` elsewhere; but for Mosaic, whose other images come from a processor that cannot be tried on a synthetic sample.
 
 | transform | targets | uint8 | float32 | run folder | note |
 |---|---|---|---|---|---|

@@ -70,18 +70,18 @@ def source_hash(what: Any) -> str:  # noqa: ANN401  # any callable
     object and the functions among these. The same in every process.
     """
     digest = blake2b(digest_size=8)
-    for text in _describe(what, 0, set()):
+    for text in _describe(what, 0, {}):
         digest.update(text.encode() + b"\0")
     return digest.hexdigest()
 
 
-def _describe(value: Any, depth: int, seen: set[int]) -> Iterator[str]:  # noqa: ANN401, C901, PLR0912  # one branch a kind
+def _describe(value: Any, depth: int, seen: dict[int, Any]) -> Iterator[str]:  # noqa: ANN401, C901, PLR0912  # one branch a kind
     if isinstance(value, _PLAIN):
         yield repr(value)
         return
     if id(value) in seen or depth > _DEPTH:
         return
-    seen.add(id(value))
+    seen[id(value)] = value  # kept alive, or another would get its number
     if isinstance(value, np.ndarray | torch.Tensor):
         array = np.asarray(value)
         yield f"{array.dtype}{array.shape}"
@@ -119,7 +119,7 @@ def _describe(value: Any, depth: int, seen: set[int]) -> Iterator[str]:  # noqa:
             yield _ADDRESS.sub("", repr(value))
 
 
-def _describe_class(kind: type, depth: int, seen: set[int]) -> Iterator[str]:
+def _describe_class(kind: type, depth: int, seen: dict[int, Any]) -> Iterator[str]:
     """Yield a class's source, and that of the bases in the same package."""
     yield callable_name(kind)
     source = _source(kind)

@@ -5,9 +5,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fiberaug.augment.cpu import CpuEngine
 from fiberaug.augment.pipeline import Pipeline, rebuild
+from fiberaug.augment.spec import leaves
 from fiberaug.errors import UsageError
 from fiberaug.params import encode
 from fiberaug.seeding import key
@@ -15,6 +17,7 @@ from fiberaug.seeding import key
 __all__ = ["draws", "why_not_replayable"]
 
 _STAND_INS = (
+    ((160, 208, 3), np.uint8),
     ((320, 416, 3), np.uint8),
     ((1024, 1280, 3), np.uint8),  # for pipelines that crop more
     ((320, 416, 1), np.uint8),
@@ -23,6 +26,7 @@ _STAND_INS = (
 """Synthetic images on which a pipeline is tried until it runs: [H, W, C], dtype."""
 
 Shape = tuple[int, int, int]
+_VOLUMES = {"volume", "mask3d"}
 _TRIES = 4
 _DRAWS = 24
 
@@ -33,7 +37,7 @@ def why_not_replayable(pipeline: Pipeline) -> str | None:
         again = rebuild(pipeline.identity())
     except UsageError as error:
         return error.message
-    return _tried(partial(_compare, pipeline, again))
+    return _tried(partial(_compare, pipeline, again), _asked(pipeline))
 
 
 def draws(pipeline: Pipeline) -> str | None:
@@ -42,17 +46,30 @@ def draws(pipeline: Pipeline) -> str | None:
     Args:
         pipeline: The pipeline; it is tried with 24 keys on a synthetic sample.
     """
-    return _tried(partial(_vary, pipeline))
+    return _tried(partial(_vary, pipeline), _asked(pipeline))
 
 
-def _tried(attempt: Any) -> str | None:  # noqa: ANN401  # a function of fields and a size
+def _asked(pipeline: Pipeline) -> list[str]:
+    """Return which fields beside the usual ones a pipeline's transforms need."""
+    found: set[str] = set()
+    known = _metadata(np.zeros((1, 1, 3), np.uint8)).keys()
+    for part in pipeline.parts:
+        for _, leaf in leaves(part.what) if part.kind == "compose" else ():
+            found |= {*leaf.targets_as_params} & known
+            if "image" not in leaf.targets:
+                found |= leaf.targets.keys() & _VOLUMES
+    return sorted(found)
+
+
+def _tried(attempt: Any, asked: Sequence[str]) -> str | None:  # noqa: ANN401  # a function
     failed: Exception | None = None
-    fields = ["image", "mask", "bboxes", "caption"]
-    for shape, dtype in _STAND_INS:
-        try:
-            return attempt(fields, shape, dtype)  # type: ignore[no-any-return]
-        except Exception as caught:  # noqa: BLE001  # a crop larger than the stand-in, ...
-            failed = caught
+    for annotations in (("mask", "bboxes"), ()):
+        for shape, dtype in _STAND_INS:
+            fields = ["image", "caption", *annotations, *asked]
+            try:
+                return attempt(fields, shape, dtype)  # type: ignore[no-any-return]
+            except Exception as caught:  # noqa: BLE001  # a crop that is too large, ...
+                failed = failed or caught
     return f"the pipeline cannot be tried on a synthetic sample: {failed}"
 
 
@@ -63,11 +80,30 @@ def _sample(
     size = height // 16, width // 16, channels
     coarse = generator.integers(0, 256, size, np.uint8)
     image = np.ascontiguousarray(coarse.repeat(16, 0).repeat(16, 1))
+    if dtype is not np.uint8:
+        image = image.astype(dtype) / dtype(255)
     return {
-        "image": image if dtype is np.uint8 else image.astype(dtype) / dtype(255),
+        **_metadata(image),
+        "volume": np.stack([image] * 4),
+        "mask3d": generator.integers(0, 3, (4, height, width), np.uint8),
+        "image": image,
         "mask": generator.integers(0, 3, (height, width), np.uint8),
         "bboxes": np.array([[8, 8, width / 2, height / 2]], np.float32),
         "caption": "a synthetic sample",
+    }
+
+
+def _metadata(image: NDArray[Any]) -> dict[str, Any]:
+    """Return what some transforms take from a sample, made of a synthetic image."""
+    other = np.ascontiguousarray(image[::-1])
+    return {
+        "cropping_bbox": [8, 8, 48, 64],
+        "fda_metadata": [other],
+        "hm_metadata": [other],
+        "pda_metadata": [other],
+        "mosaic_metadata": [{"image": other}] * 3,
+        "overlay_metadata": {"image": other[:16, :16]},
+        "textimage_metadata": {"text": "abc", "bbox": (0.1, 0.1, 0.9, 0.4)},
     }
 
 
@@ -116,6 +152,6 @@ def _vary(
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
     for name, value in one.items():
-        if not np.array_equal(value, other[name]):
+        if value is not other[name] and not np.array_equal(value, other[name]):
             return name
     return None

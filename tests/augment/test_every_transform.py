@@ -74,8 +74,10 @@ def test_another_process_makes_the_same_bytes_from_json_text(runs):
 def test_the_run_folder_is_enough_where_arguments_are_no_functions(runs, name):
     for result in runs:
         assert bool(result.refused) == (name in NEEDS_THE_DATA_SET), result.refused
-        if json.loads(result.texts[0])["replayable"]:
-            assert not result.refused
+        # The processor in front of Mosaic needs fields that no synthetic sample has.
+        tried = name != "Mosaic"
+        said = json.loads(result.texts[0])["replayable"]
+        assert said == (tried and not result.refused)
 
 
 @every_transform

@@ -117,6 +117,15 @@ def test_the_hash_names_what_a_callable_is_and_holds():
     assert source_hash(Adder(1)) == hashes[3]
 
 
+def test_the_hash_does_not_depend_on_where_objects_lie_in_memory():
+    held = {str(i): scaled(i) for i in range(20)}
+    first = source_hash(held)
+    for _ in range(50):
+        garbage = [Adder(i) for i in range(37)]
+        assert source_hash({str(i): scaled(i) for i in range(20)}) == first
+        del garbage
+
+
 def test_an_object_that_holds_itself_has_a_hash():
     adder = Adder(1)
     adder.me = adder

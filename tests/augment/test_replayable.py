@@ -37,8 +37,21 @@ def test_a_pipeline_that_runs_on_some_image_is_tried_on_it(transform):
 
 
 def test_a_pipeline_that_runs_on_none_cannot_be_tried():
-    with_field = A.RandomCropNearBBox(0.1)
-    assert "cannot be tried" in why_not_replayable(as_pipeline(with_field))
+    assert "cannot be tried" in why_not_replayable(as_pipeline(A.Crop(0, 0, 5000, 50)))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        A.RandomCropNearBBox(0.1, p=1), A.FDA(p=1), A.HistogramMatching(p=1),
+        A.PixelDistributionAdaptation(p=1), A.OverlayElements(p=1), A.Mosaic(p=1),
+        A.CenterCrop3D((2, 64, 64), p=1), A.CoarseDropout3D(p=1), A.CubicSymmetry(p=1),
+        A.Morphological(p=1),
+    ],
+    ids=lambda transform: type(transform).__name__,
+)  # fmt: skip
+def test_what_a_transform_takes_from_the_sample_is_there(transform):
+    assert why_not_replayable(as_pipeline(transform)) is None
 
 
 @pytest.mark.parametrize(
