@@ -231,15 +231,15 @@ def test_no_global_generator_is_read_or_left_changed(write_set):
         write_set(20), dataset={"transform": A.Compose([A.ColorJitter(p=1)])}
     )
     random.seed(1)
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
     torch.manual_seed(1)
     first = [b["image"] for b in loader]
-    drawn = random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+    drawn = random.random(), np.random.rand(), torch.rand(1).item()
     random.seed(1)
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
     torch.manual_seed(1)
 
-    assert drawn == (random.random(), np.random.rand(), torch.rand(1).item())  # noqa: NPY002
+    assert drawn == (random.random(), np.random.rand(), torch.rand(1).item())
     loader.set_epoch(0)
     assert all(torch.equal(a, b["image"]) for a, b in zip(first, loader, strict=True))
 

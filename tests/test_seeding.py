@@ -207,20 +207,20 @@ def test_keys_that_differ_give_torch_other_seeds():
 
 
 def test_no_global_generator_is_read_or_changed():
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002  # the legacy one
+    before = random.getstate(), np.random.get_state()  # the legacy one
     draws = []
     for other in (1, 2):
         random.seed(other)
-        np.random.seed(other)  # noqa: NPY002
-        inside = random.getstate(), np.random.get_state()  # noqa: NPY002
+        np.random.seed(other)
+        inside = random.getstate(), np.random.get_state()
         generators = KeyedGenerators()
         generators.jump(key(1, 2, ShardUids("real", "a.tar")(3), 0, 0, "cpu"))
         draws.append([draw(generators) for draw in DRAWS.values()])
         torch_seed(unit_key(1, 2, uid("real", "a.tar", 3), "gpu"))
-        after = random.getstate(), np.random.get_state()  # noqa: NPY002
+        after = random.getstate(), np.random.get_state()
         assert str(after) == str(inside)
     random.setstate(before[0])
-    np.random.set_state(before[1])  # noqa: NPY002
+    np.random.set_state(before[1])
 
     assert draws[0] == draws[1]
 
