@@ -9,6 +9,7 @@ import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
+from fiberaug.augment.mending import mend
 from fiberaug.augment.normalize import Finish, NormalizeTable
 from fiberaug.augment.opaque import keyed_globals
 from fiberaug.augment.own import CallableStage, ProcessorStage
@@ -91,6 +92,7 @@ class ComposeStage:
         self._guarded = bool(foreign(self._compose))
         self.leaves: list[tuple[str, str]] = []
         for path, leaf in leaves(self._compose):
+            mend(leaf)
             self._hook(leaf, first + len(self.leaves), part.path(path))
             self.leaves.append((part.path(path), type(leaf).__name__))
 
