@@ -244,11 +244,6 @@ NOTES: dict[str, str | Callable[[], str]] = {
         "its functions do not serialise; replay with the data set, which has them."
         f" Albumentations: `{refusal(lambda: A.to_dict(A.Lambda(image=darker)))}`"
     ),
-    "Morphological": lambda: (
-        "with boxes, images of more than 128 px in width are refused, and boxes of one"
-        " image run together: the library takes the mask of each box for a row of one"
-        f" picture. Albumentations: `{refusal(_with_boxes(A.Morphological(p=1)))}`"
-    ),
     "Mosaic": "`mosaic_metadata` is a list of dicts of arrays, as no member is: an"
     " `ImageProcessor` in front makes it of an `.npz`; import it before a replay",
     "Normalize": "as the last one with `p=1` it is done for whole batches, and logged",
@@ -293,7 +288,7 @@ A record says `"replayable": true` where this table says that the run folder is 
 ## Where boxes and points are not quite where the pixels are
 
 Coloured markers were drawn into images, and found again after every transform that takes boxes, masks or points (`tests/laws/test_markers.py`): targets are where the pixels went, but for what the library does here.
-A box of which a distortion leaves no pixel, which the library keeps at its old place, is dropped.
+Two things of the library are mended here: a box of which a distortion leaves no pixel is dropped, not left at its old place; and `Morphological` grows each box by itself, not all of them as one picture.
 
 {exceptions}
 """  # noqa: E501  # one sentence a line

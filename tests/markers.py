@@ -97,10 +97,6 @@ EXCEPTIONS = {
         "the box of an object that was taken away stays, unless BboxParams has a"
         " min_visibility of 0.1 or so"
     ),
-    "Morphological, boxes": (
-        "raises cv2.error with OpenCV 5, and with OpenCV 4 for a width of more than"
-        " 512 px; else boxes run into the other boxes of the list"
-    ),
     "fit_output, boxes": (
         "Affine and SafeRotate fit picture and boxes apart, each to whole pixels: off"
         " by up to 2.2 px"

@@ -63,3 +63,29 @@ def test_a_box_that_did_not_move_stays():
     out = engine(sample, partial(key, 0, 0, 0, 0, 0)).fields
 
     assert out["bbox_labels"].tolist() == list(range(len(PLACES)))
+
+
+@pytest.mark.parametrize("operation", ["dilation", "erosion"])
+@pytest.mark.parametrize("height", [60, 300])
+def test_each_box_grows_and_shrinks_as_its_pixels_do(operation, height):
+    """The library lets boxes of a list run into each other, or fails."""
+    image = np.zeros((height, 700, 3), np.uint8)
+    boxes = np.array(
+        [[10, 10, 30, 25], [300, 20, 303, 50], [640, 0, 700, 20]], np.float32
+    )
+    for x_min, y_min, x_max, y_max in boxes.astype(int):
+        image[y_min:y_max, x_min:x_max] = 255
+    transform = A.Morphological(scale=(7, 5), operation=operation, p=1)
+    sample = {"image": image, "bboxes": boxes, "bbox_labels": np.array([4, 5, 6])}
+    engine = CpuEngine(as_pipeline(transform), list(sample))
+    out = engine(sample, partial(key, 0, 0, 0, 0, 0)).fields
+    expected = [4, 5, 6] if operation == "dilation" else [4, 6]
+
+    assert out["bbox_labels"].tolist() == expected
+    for box, label in zip(out["bboxes"], expected, strict=True):
+        x_min, _, x_max, _ = boxes[label - 4].astype(int)
+        part = out["image"].copy()
+        part[:, : max(0, x_min - 9)] = part[:, x_max + 9 :] = 0
+        rows, columns, _ = part.nonzero()
+        extent = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert np.abs(box - extent).max() < 1e-3

@@ -23,7 +23,7 @@ from fiberaug.seeding import key
 DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[3] / "shared/data"))
 BCCD, CABLES = DATA / "bccd", DATA / "cables"
 TRANSFORMS = list(markers.cases(*SIZE))
-NO_BOXES = {"Morphological", "PiecewiseAffine"}  # with OpenCV 5; too slow
+NO_BOXES = {"PiecewiseAffine"}  # too slow
 STRETCH = 5  # how far distortions pull apart two pixels, see EXCEPTIONS
 KINDS = ("marks", "ellipses", "white", "few")
 
@@ -334,12 +334,6 @@ def test_boxes_of_objects_that_mask_dropout_took_leave_when_they_must_be_visible
     transform = A.Compose([A.MaskDropout(p=1)], bbox_params=params)
     found = found_by(transform, Case(), *drawn["marks"])
     assert max(f.off_px for f in found) < 0.01
-
-
-@pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 only moves the boxes")
-def test_morphological_takes_no_boxes(drawn):
-    with pytest.raises(cv2.error):
-        found_by(A.Morphological(p=1), Case(), *drawn["marks"])
 
 
 def test_grid_elastic_deform_leaves_background_where_nothing_came_from(drawn):
