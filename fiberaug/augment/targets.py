@@ -162,7 +162,8 @@ class Targets:
             if points is None:
                 points = np.zeros((0, _POINTS[kind]), np.float32)
             for field, alias in self._aliases[kind].items():
-                data[alias] = fields[field] if fields.get(field) is not None else []
+                values = fields.get(field)
+                data[alias] = [0] * len(points) if values is None else values
             if kind == "keypoints" and self._polygons:
                 points, labels = _with_corners(points, fields, self._aliases[kind])
                 data.update(labels)
@@ -190,7 +191,7 @@ class Targets:
                 own = len(before[kind]) if before.get(kind) is not None else 0
                 points = points[rows[:, 0] < own]  # without corners of polygons
                 kept = rows[rows[:, 0] < own, 0]
-                found |= {f: _take(before[f], kept) for f in self._linked[kind]}
+                found |= {f: _take(before.get(f), kept) for f in self._linked[kind]}
             found[kind] = points
         return found
 
@@ -214,16 +215,16 @@ class Targets:
             points = _as_points(out[kind], _POINTS[kind])
             if self._grows:
                 for field, alias in self._aliases[kind].items():
-                    changed[field] = _like(out[alias], before[field])
+                    changed[field] = _like(out[alias], before.get(field))
             else:
                 rows = np.asarray(out[_ROW[kind]], np.int64).reshape(-1)
                 if kind == "keypoints" and self._polygons:
                     own = len(before[kind]) if before.get(kind) is not None else 0
-                    corners = _corners(points, rows - own, before["polygons"])
+                    corners = _corners(points, rows - own, before.get("polygons"))
                     changed["polygons"] = corners
                     points, rows = points[rows < own], rows[rows < own]
                 for field in self._linked[kind]:
-                    changed[field] = _take(before[field], rows)
+                    changed[field] = _take(before.get(field), rows)
                 kept[kind] = rows
             if kind in self.names:
                 changed[kind] = points
@@ -305,11 +306,12 @@ def _with_corners(
     points: NDArray[np.float32], fields: Mapping[str, Any], aliases: Mapping[str, str]
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Return points followed by the corners of all polygons, and labels for both."""
-    corners = list(fields["polygons"] or ())
+    corners = list(fields.get("polygons") or ())
     count = sum(map(len, corners))
     labels = {}
     for field, alias in aliases.items():
-        own = list(fields[field]) if fields[field] is not None else []
+        given = fields.get(field)
+        own = [0] * len(points) if given is None else list(given)
         labels[alias] = own + [own[0] if own else 0] * count
     return np.concatenate([points, *corners]), labels
 

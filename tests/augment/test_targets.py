@@ -236,6 +236,21 @@ def test_a_pipeline_that_expects_other_forms_is_refused_when_it_is_built(
         run(compose, **sample)
 
 
+def test_a_field_that_an_operation_before_has_taken_away_is_no_trouble():
+    def only_boxes(sample):
+        return {name: sample[name] for name in ("image", "bboxes")}
+
+    out = run(
+        [only_boxes, CROP],
+        bboxes=BOXES,
+        bbox_labels=np.arange(3),
+        mask=np.zeros((64, 80), np.uint8),
+        polygons=[BOXES[:, :2]],
+    )
+    assert len(out["bboxes"]) == 2
+    assert out["bbox_labels"] is None
+
+
 def test_fields_that_a_transform_asks_for_are_handed_to_it():
     """RandomCropNearBBox takes its box from the sample."""
     transform = A.RandomCropNearBBox(max_part_shift=0, p=1)
