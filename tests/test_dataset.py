@@ -11,7 +11,7 @@ from fiberaug.dataset import resolve_rank
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"decode": "quick"}, "decode must be"),
+        ({"decode": "quick"}, "decode: scale must be .exact., got .quick."),
         ({"record": "all"}, "record must be one of"),
         ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
         ({"max_errors": 2}, r"max_errors must be in \[0, 1\], got 2"),

@@ -201,10 +201,10 @@ def test_an_epoch_out_of_range_is_refused(write_set, epoch):
 
 
 def test_a_failed_pass_stays_failed(write_set):
-    def decoder(_):
+    def transform(_):
         raise ZeroDivisionError
 
-    running = iter(fiberaug.StreamingDataset(write_set(5), decoders={"png": decoder}))
+    running = iter(fiberaug.StreamingDataset(write_set(5), transform=transform))
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             next(running)

@@ -29,18 +29,20 @@ def decoder_that_raises(error):
     return decode
 
 
+def transform_that_raises(_sample):
+    raise Unpicklable("one", "two")
+
+
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_exception_that_does_not_pickle_arrives_as_its_text(write_set, num_workers):
-    dataset = fiberaug.StreamingDataset(
-        write_set(4), decoders={"png": decoder_that_raises(Unpicklable("one", "two"))}
-    )
+    dataset = fiberaug.StreamingDataset(write_set(4), transform=transform_that_raises)
     loader = fiberaug.DataLoader(
         dataset, 2, num_workers=num_workers,
         **({"multiprocessing_context": "fork"} if num_workers else {}),
     )  # fmt: skip
     with pytest.raises(RuntimeError, match="Unpicklable: one and two") as caught:
         list(loader)
-    assert "in decode" in str(caught.value)
+    assert "in transform_that_raises" in str(caught.value)
 
 
 def test_an_error_of_ours_arrives_with_its_type_place_and_traceback(write_set):
