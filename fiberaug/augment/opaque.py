@@ -34,7 +34,7 @@ def keyed_globals(key: bytes) -> Iterator[None]:
         key: 16 bytes from which the three are seeded.
     """
     python, theirs = random.getstate(), _legacy.get_bit_generator()
-    state: Any = np.random.get_state()  # noqa: NPY002  # the global one is meant
+    state: Any = np.random.get_state(legacy=False)  # noqa: NPY002  # the global one
     generator = torch.default_generator
     tensor = generator.get_state()
     number = int.from_bytes(key, "little")
@@ -49,7 +49,7 @@ def keyed_globals(key: bytes) -> Iterator[None]:
         _legacy.set_bit_generator(theirs)
         # The swap forgets half of a pair of normal numbers; and a guard in a guard used
         # the same twister.
-        if state[3] or theirs is _TWISTER:
+        if state["has_gauss"] or theirs is _TWISTER:
             np.random.set_state(state)  # noqa: NPY002
         generator.set_state(tensor)
 

@@ -76,6 +76,22 @@ def test_the_users_generators_are_as_they_were(normals):
     assert states() == before
 
 
+def test_a_user_with_another_bit_generator_keeps_it():
+    usual, own = np.random.get_bit_generator(), np.random.PCG64(7)
+    np.random.set_bit_generator(own)
+    try:
+        np.random.randn()
+        before = own.state
+        with keyed_globals(KEY):
+            inside = np.random.rand()
+        assert np.random.get_bit_generator() is own
+        assert own.state == before
+    finally:
+        np.random.set_bit_generator(usual)
+    with keyed_globals(KEY):
+        assert np.random.rand() == inside
+
+
 def test_a_guard_inside_of_a_guard_does_not_disturb_it():
     with keyed_globals(KEY):
         undisturbed = [draw_all(), draw_all()]
