@@ -7,6 +7,7 @@ import torch
 from sets import photo, samples
 
 import fiberaug
+from fiberaug.collate import Collate
 
 
 def detection(count=6):
@@ -138,3 +139,50 @@ def test_optional_fields_that_are_missing_are_empty(write_set):
 
     assert batch["caption"] == [None, "picture 1", None, "picture 3"]
     assert [tuple(b.shape) for b in batch["bboxes"]] == [(0, 4)] * 4
+
+
+def test_padding_puts_the_ignored_class_into_masks_and_several_images_are_images():
+    collate = Collate(
+        mode="pad",
+        pad_to=8,
+        images=frozenset({"image", "right"}),
+        masks=frozenset({"mask", "depth"}),
+        ignore_index=255,
+    )
+    rows = [
+        {
+            "image": np.ones((h, 8, 3), np.uint8),
+            "right": np.ones((h, 8, 1), np.uint8),
+            "mask": np.ones((h, 8), np.uint8),
+            "depth": np.ones((h, 8), np.uint8),
+            "masks": np.ones((h // 4, h, 8), np.uint8),
+        }
+        for h in (4, 8)
+    ]
+    batch = collate(rows, ["a", "b"])
+
+    assert batch["image"].shape == (2, 3, 8, 8)
+    assert batch["right"].shape == (2, 1, 8, 8)
+    for name in ("mask", "depth"):
+        assert (batch[name][0, 4:] == 255).all()
+        assert (batch[name][1] == 1).all()
+    assert [len(masks) for masks in batch["masks"]] == [1, 2]
+    assert "image_mask" in batch
+
+
+def test_masks_of_objects_stand_in_torchvisions_targets(write_set):
+    content = samples(
+        3,
+        bboxes=lambda i: np.array([[1, 1, 20, 20]] * i).reshape(-1, 4),
+        bbox_labels=lambda i: [1] * i,
+    )
+
+    def with_masks(sample):
+        boxes = sample["bboxes"]
+        return {**sample, "masks": np.zeros((len(boxes), 40, 48), np.uint8)}
+
+    dataset = fiberaug.StreamingDataset(write_set(content), transform=with_masks)
+    (batch,) = fiberaug.DataLoader(dataset, 3, targets="torchvision")
+    for target in batch["targets"]:
+        assert target["masks"].shape == (len(target["boxes"]), 40, 48)
+    assert "masks" not in batch
