@@ -76,7 +76,6 @@ SCALED = {"box_px": 1.0, "mask_px": 2.0, "point_px": 0.75}
 TURNED = {"rule": "corners", "box_px": 1.25, "mask_px": 2.0, "point_px": 0.5}
 FITTED = TURNED | {"box_px": 2.5}
 WARPED = {"box_px": 2.5, "mask_px": 2.0, "point_px": 4.0, "distorts": True}
-BOXES = ("bboxes", "bbox_labels")
 CUT = {"rule": "cut"}
 REFLECT = {"border_mode": cv2.BORDER_REFLECT}
 MIRRORED = {"rule": "pieces", "box_px": 0.01, "point_px": 1.5}
@@ -177,7 +176,7 @@ def cases(height: int, width: int) -> dict[str, list[Case]]:
         "LongestMaxSize": [Case({"max_size": width * 2 // 3}, **SCALED)],
         "MaskDropout": [Case({"max_objects": (1, 2)}, keeps=True)],
         "Morphological": [
-            Case({"scale": (5, 7), "operation": name}, picture="white", without=BOXES)
+            Case({"scale": (5, 7), "operation": name}, picture="white")
             for name in ("dilation", "erosion")
         ],
         "NoOp": [Case()],
