@@ -31,7 +31,8 @@ Step = Callable[[int, Mapping[str, Any]], None]
 """Called after each operation with (number of the leaf, fields)."""
 
 _UINT8 = np.dtype(np.uint8)
-_PLAIN = frozenset({"uint8", "float32"})
+_PLAIN = frozenset({_UINT8, np.dtype(np.float32)})
+"""What Albumentations takes, and keeps."""
 _BAD_BOX = re.compile(r"(Expected \w+|\w+ is less than or equal to \w+) for bbox ")
 _CONVERTERS = frozenset(
     {"FromFloat", "Lambda", "Normalize", "ToFloat", "ToTensor3D", "ToTensorV2"}
@@ -88,6 +89,7 @@ class ComposeStage:
         self.operations: list[Operation] = []
         self.step: Step | None = None
         self._before: Fields = {}
+        self._deep = False
         # Code that is not the library's may draw from the global generators.
         self._guarded = bool(foreign(self._compose))
         self.leaves: list[tuple[str, str]] = []
@@ -105,17 +107,17 @@ class ComposeStage:
 
         def logged(params: dict[str, Any], **data: Any) -> Any:  # noqa: ANN401
             log((number, pack(params)))
-            if converts:
+            if converts or not self._deep:
                 out = original(params, **data)
             else:
-                image = data.get("image")
+                image = data["image"]
                 try:
                     out = original(params, **data)
                 except Exception as error:
-                    if image is None or image.dtype.name in _PLAIN:
+                    if image.dtype in _PLAIN:
                         raise
                     raise _refused(name, path, image, str(error)) from error
-                if image is not None and out["image"].dtype != image.dtype:
+                if out["image"].dtype != image.dtype:
                     raise _refused(name, path, image, f"got {out['image'].dtype}")
             if self.step is not None:
                 self.step(number, self.targets.seen(out, self._before))
@@ -137,6 +139,7 @@ class ComposeStage:
         self.operations.clear()
         self._generators.jump(key)
         self._before = fields
+        self._deep = fields["image"].dtype not in _PLAIN
         if self._guarded:
             with keyed_globals(key):
                 changed = self._changed(fields)
