@@ -17,7 +17,7 @@ from fiberaug.augment.schema import recipe_schema
 from fiberaug.recipe import Recipe
 
 LAW = settings(deadline=None, max_examples=500, report_multiple_bugs=False)
-ROOT = Path(fiberaug.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEMA = recipe_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 OPERATIONS = sorted(known_operations())
