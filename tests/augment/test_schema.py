@@ -18,6 +18,7 @@ from fiberaug.recipe import Recipe
 
 LAW = settings(deadline=None, max_examples=500, report_multiple_bugs=False)
 ROOT = Path(__file__).parents[2]
+PACKAGE = Path(fiberaug.__file__).parent
 SCHEMA = recipe_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 OPERATIONS = sorted(known_operations())
@@ -72,7 +73,7 @@ def builds(data):
 
 
 def test_the_file_in_the_package_is_the_schema():
-    text = (ROOT / "fiberaug" / "schema" / "recipe.json").read_text(encoding="utf-8")
+    text = (PACKAGE / "schema" / "recipe.json").read_text(encoding="utf-8")
 
     assert json.loads(text) == SCHEMA, "run python -m fiberaug.augment.schema"
     assert SCHEMA["$id"] == "urn:fiberaug:recipe:1"
@@ -83,7 +84,7 @@ def test_the_command_writes_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PATH", tmp_path / "schema" / "recipe.json")
     module._write()
 
-    written = ROOT / "fiberaug" / "schema" / "recipe.json"
+    written = PACKAGE / "schema" / "recipe.json"
     assert module._PATH.read_bytes() == written.read_bytes()
     assert [path.name for path in module._PATH.parent.iterdir()] == ["recipe.json"]
 
