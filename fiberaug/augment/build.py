@@ -25,7 +25,6 @@ __all__ = [
     "Argument",
     "arguments_of",
     "build_operations",
-    "build_pipeline",
     "known_operations",
 ]
 
@@ -150,19 +149,6 @@ def build_operations(
     ours = A.BasicTransform | A.BaseCompose
     check_growth([t if isinstance(t, ours) else None for t in built])
     return built
-
-
-def build_pipeline(operations: Sequence[Mapping[str, Any]]) -> A.Compose:
-    """Return the pipeline of a recipe's ``cpu`` section, without own operations.
-
-    Args:
-        operations: ``[{"HorizontalFlip": {"p": 0.5}},
-            {"OneOf": {"transforms": [...]}}]``.
-
-    Raises:
-        UsageError: A name is not known, or an argument is refused.
-    """
-    return A.Compose(build_operations(operations))
 
 
 def _processor(

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from fiberaug.decode.channels import to_color, to_depth
 from fiberaug.decode.header import ImageHeader, ImageLimits, read_header
 from fiberaug.decode.opencv import decode_native, decode_rgb
-from fiberaug.decode.options import DECODER
 from fiberaug.decode.orientation import upright
 from fiberaug.decode.pillow import decode_raw, decode_upright
 from fiberaug.decode.png import still_png
 from fiberaug.decode.refusing import Refusing
 from fiberaug.errors import SampleBroken, StoreError
 
-__all__ = ["DECODER", "decode_image", "decode_mask", "save_image"]
+__all__ = ["decode_image", "decode_mask", "save_image"]
 
 _RUN_LENGTHS = (b"\1\0\0\0", b"\2\0\0\0")  # compression of a BMP
 
