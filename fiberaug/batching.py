@@ -8,7 +8,8 @@ import torch
 from fiberaug.augment.normalize import Finish
 from fiberaug.collate import as_tensors, normalize_batch, shape_targets
 from fiberaug.dataset import StreamingDataset
-from fiberaug.engine import Engine, Made
+from fiberaug.engine import Engine
+from fiberaug.making import Made
 from fiberaug.passes import finished
 from fiberaug.record import Records
 from fiberaug.transport import Message

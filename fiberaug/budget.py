@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Iterable
 
-from fiberaug.engine import Failure
 from fiberaug.errors import BudgetExceeded
+from fiberaug.making import Failure
 
 __all__ = ["LEAST", "ErrorBudget"]
 

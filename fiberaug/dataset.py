@@ -1,59 +1,33 @@
 """A data set of tar shards: what is in it, in which order, and how a sample is made."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch.utils.data import IterableDataset
 
 from fiberaug.collate import RAGGED, Collate
 from fiberaug.decode.fields import describe_fields
 from fiberaug.decode.options import parse_decode
 from fiberaug.decode.sample import SampleDecoder
-from fiberaug.engine import POLICIES, SOURCE, OnError, Setup
-from fiberaug.errors import StateMismatch, UsageError
+from fiberaug.engine import POLICIES
+from fiberaug.errors import UsageError
 from fiberaug.jobs.mapping import resolve_fields
+from fiberaug.making import SOURCE, OnError, Setup
 from fiberaug.order import Plan, rank_range, steps
 from fiberaug.passes import PassControl, PlainPass
+from fiberaug.ranks import group_rank, resolve_rank
 from fiberaug.record import RecordContext
 from fiberaug.shards.resolve import ShardSet, resolve
+from fiberaug.state import STATE_VERSION, check_state
 
 if TYPE_CHECKING:
     from fiberaug.augment.cpu import CpuEngine
 
-__all__ = ["STATE_VERSION", "StreamingDataset", "resolve_rank"]
+__all__ = ["StreamingDataset"]
 
-STATE_VERSION = 1
 _RECORDS = ("packed", "text", "none")
-
-
-def resolve_rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """Return (rank, world size): as given, of torch.distributed, of the environment.
-
-    Raises:
-        UsageError: Only one is given, or the rank is not in [0, world size).
-    """
-    if (rank is None) != (world_size is None):
-        raise UsageError(
-            f"give both rank and world_size, or neither; got {rank}, {world_size}"
-        )
-    if rank is None or world_size is None:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            rank, world_size = (
-                torch.distributed.get_rank(),
-                torch.distributed.get_world_size(),
-            )
-        else:
-            rank, world_size = (
-                int(os.environ.get("RANK", "0")),
-                int(os.environ.get("WORLD_SIZE", "1")),
-            )
-    if not 0 <= rank < world_size:
-        raise UsageError(f"rank must be in [0, {world_size}), got {rank}")
-    return rank, world_size
 
 
 class StreamingDataset(IterableDataset[dict[str, Any]]):
@@ -155,6 +129,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             window, shuffle = shuffle, shuffle > 0
         self.train, self.record, self.max_errors = train, record, max_errors
         self.batch_size, self._rank, self._world_size = batch_size, rank, world_size
+        self._noted: tuple[int, int] | None = None
         self._index_dir = None if index_dir is None else str(Path(index_dir).absolute())
         self.shard_set: ShardSet = resolve(shards, index_dir=index_dir)
         self.plan = Plan(
@@ -204,12 +179,12 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     @property
     def rank(self) -> int:
         """This process's rank."""
-        return resolve_rank(self._rank, self._world_size)[0]
+        return resolve_rank(self._rank, self._world_size, self._noted)[0]
 
     @property
     def world_size(self) -> int:
         """Number of ranks."""
-        return resolve_rank(self._rank, self._world_size)[1]
+        return resolve_rank(self._rank, self._world_size, self._noted)[1]
 
     @property
     def num_samples(self) -> int:
@@ -245,8 +220,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         return self._engine
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the engine behind: every process makes its own."""
-        return {**self.__dict__, "_engine": None}
+        """Leave the engine behind; a worker without a process group learns its rank."""
+        noted = group_rank() or self._noted
+        return {**self.__dict__, "_engine": None, "_noted": noted}
 
     def collate(self, *, mode: str, pad_to: int) -> Collate:
         """Return the worker's half of collating this set's samples.
@@ -339,32 +315,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         Raises:
             StateMismatch: It does not; the differing fields are named.
         """
-        own = self.state(0, 0)
-        missing = set(own) - set(state)
-        if missing:
-            raise StateMismatch(f"the state lacks {sorted(missing)}")
-        differing = [
-            f"{name}: the state has {state[name]!r}, here it is {own[name]!r}"
-            for name in ("v", "fingerprint", "recipe")
-            if state[name] != own[name]
-        ]
-        plan = state["plan"]
-        differing += [
-            f"plan.{name}: the state has {plan.get(name)!r}, here it is {value!r}"
-            for name, value in own["plan"].items()
-            if plan.get(name) != value
-        ]
-        if differing:
-            raise StateMismatch(
-                "the state belongs to another run; " + "; ".join(differing)
-            )
-        epoch, position = int(state["epoch"]), int(state["position"])
-        most = self.plan.n if self.plan.counts is not None else position
-        if epoch < 0 or not 0 <= position <= most:
-            raise StateMismatch(
-                f"epoch {epoch}, position {position} of {most} cannot be"
-            )
-        return epoch, position
+        samples = self.plan.n if self.plan.counts is not None else None
+        return check_state(state, self.state(0, 0), samples=samples)
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next pass of a plain torch DataLoader ``epoch``; reaches workers."""

@@ -1,53 +1,18 @@
-"""From a position of an epoch to a finished sample: read, decode, augment, record.
+"""From a position of an epoch to a finished sample, or to its stand-in.
 
 One engine lives in each process. It holds no random state and no position, so any
 process can build any sample at any time and gets the same pixels.
 """
 
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from numpy.typing import NDArray
-
-from fiberaug.augment.normalize import Finish
-from fiberaug.decode.header import ImageHeader
-from fiberaug.decode.sample import SampleDecoder
-from fiberaug.errors import (
-    DataRefused,
-    FiberAugError,
-    SampleBroken,
-    ShardDamaged,
-    UsageError,
-)
-from fiberaug.order import DiscoveredOrder, EpochOrder, Plan, open_order
+from fiberaug.errors import DataRefused, SampleBroken, ShardDamaged, UsageError
+from fiberaug.making import Failure, Made, Maker, Setup
+from fiberaug.order import DiscoveredOrder, EpochOrder, open_order
 from fiberaug.record import PackedRecord
-from fiberaug.seeding import ShardUids, key
-from fiberaug.shards.reader import ShardPool, ShardRef
 
-if TYPE_CHECKING:
-    from fiberaug.augment import cpu
-    from fiberaug.augment.pipeline import Pipeline
+__all__ = ["ATTEMPTS", "POLICIES", "Engine", "first_visit_of_stand_in"]
 
-__all__ = [
-    "ATTEMPTS",
-    "POLICIES",
-    "SOURCE",
-    "Engine",
-    "Failure",
-    "Made",
-    "Setup",
-    "first_visit_of_stand_in",
-    "pixel_hash",
-]
-
-SOURCE = "real"
 ATTEMPTS = 16
 POLICIES = ("replace", "mask", "raise")
-OnError = str | Callable[[FiberAugError], str]
 
 
 def first_visit_of_stand_in(position: int, attempt: int) -> int:
@@ -55,131 +20,16 @@ def first_visit_of_stand_in(position: int, attempt: int) -> int:
     return 2**40 + ATTEMPTS * position + attempt
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """All that an engine needs; it is sent to workers once."""
-
-    refs: tuple[ShardRef, ...]
-    """The shards."""
-
-    plan: Plan
-    """The order."""
-
-    decoder: SampleDecoder
-    """Field mapping and decoders."""
-
-    pipeline: "Pipeline | None"
-    """The user's pipeline."""
-
-    on_error: OnError
-    """``replace``, ``mask``, ``raise`` or a function of the error that names one."""
-
-    ignore_index: int | None = None
-    """What padding puts into masks, where the pipeline does not say."""
-
-    views: int = 1
-    """How often each sample is augmented; it is decoded once."""
-
-    pixel_hash: bool = False
-    """Whether records hold a hash of the augmented image."""
-
-    @property
-    def decode(self) -> Mapping[str, Any]:
-        """What records say of decoding."""
-        return self.decoder.options.describe()
-
-
-class Failure(NamedTuple):
-    """A sample that could not be made: one line of the quarantine log."""
-
-    shard: str
-    key: str | None
-    offset: int | None
-    stage: str | None
-    reason: str
-    uid: int
-    epoch: int
-    position: int
-    attempt: int
-
-
-class Made(NamedTuple):
-    """A sample ready to be collated."""
-
-    fields: dict[str, Any]
-    """Fields; image uint8 or float32 [H, W, C]."""
-
-    packed: PackedRecord
-    url: str
-    is_pad: bool
-    failures: tuple[Failure, ...] = ()
-    more: tuple[tuple[dict[str, Any], PackedRecord], ...] = ()
-    """Fields and record of the views after the first."""
-
-    def views(self) -> list[tuple[dict[str, Any], PackedRecord]]:
-        """Return fields and record of each view."""
-        return [(self.fields, self.packed), *self.more]
-
-
-class _Deal(NamedTuple):
-    """How the plan deals a sample."""
-
-    epoch: int
-    position: int
-    visit: int
-    view: int
-
-
-class _Read(NamedTuple):
-    """A sample that was read and decoded."""
-
-    shard: str
-    path: str
-    key: str
-    number: int
-    uid: int
-    fields: dict[str, Any]
-    header: ImageHeader
-
-
-class Engine:
-    """Makes samples.
+class Engine(Maker):
+    """Makes samples of positions.
 
     Args:
         setup: What to make them from.
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self._pool = ShardPool(setup.refs, most=max(128, 2 * (setup.plan.lanes or 1)))
+        super().__init__(setup)
         self._orders: dict[int, EpochOrder | DiscoveredOrder] = {}
-        self._uids: dict[int, ShardUids] = {}
-        self._augment: cpu.CpuEngine | None = None
-        self.decode_s = 0.0
-        self.augment_s = 0.0
-        if setup.pipeline is not None:
-            from fiberaug.augment.cpu import CpuEngine  # noqa: PLC0415  # 1.7 s of import
-
-            names = [spec.name for spec in setup.decoder.specs]
-            self._augment = CpuEngine(
-                setup.pipeline, names, ignore_index=setup.ignore_index
-            )
-
-    @property
-    def finish(self) -> Finish:
-        """What the consumer does with this engine's images."""
-        return Finish() if self._augment is None else self._augment.finish
-
-    def per_view(self, fields: Iterable[str]) -> list[str]:
-        """Return which of a sample's fields can differ between its views."""
-        specs = {spec.name for spec in self.setup.decoder.specs}
-        changes = {"image"} if self._augment is None else self._augment.changes
-        return [name for name in fields if name in changes or name not in specs]
-
-    @property
-    def augment(self) -> "cpu.CpuEngine | None":
-        """The pipeline as it runs here."""
-        return self._augment
 
     def order(self, epoch: int) -> EpochOrder | DiscoveredOrder:
         """Return the order of an epoch; the two most recent are kept."""
@@ -246,106 +96,6 @@ class Engine:
             stage=failures[0].stage,
         )
 
-    def make(
-        self,
-        shard: int,
-        index: int,
-        epoch: int,
-        position: int,
-        *,
-        visit: int = 0,
-        view: int = 0,
-        seed: int | None = None,
-        step: "cpu.Step | None" = None,
-    ) -> Made:
-        """Return one view of a sample; everything about it follows from the arguments.
-
-        ``seed`` is the plan's where it is None; ``step`` sees the fields after decoding
-        (as operation -1) and after each operation.
-
-        Raises:
-            DataRefused: The sample is broken.
-        """
-        read = self._read(shard, index)
-        if step is not None:
-            step(-1, read.fields)
-        deal = _Deal(epoch, position, visit, view)
-        fields, packed = self._augmented(read, deal, seed, step)
-        return Made(fields, packed, read.path, is_pad=False)
-
-    def _views(
-        self, shard: int, index: int, epoch: int, position: int, visit: int
-    ) -> Made:
-        read = self._read(shard, index)
-        (fields, packed), *more = (
-            self._augmented(read, _Deal(epoch, position, visit, view))
-            for view in range(self.setup.views)
-        )
-        return Made(fields, packed, read.path, is_pad=False, more=tuple(more))
-
-    def _read(self, shard: int, index: int) -> _Read:
-        file = self._pool[shard]
-        name = file.index.key(index)
-        started = time.perf_counter()
-        try:
-            fields, header = self.setup.decoder(file.read(index))
-        except FiberAugError as error:
-            raise error.located(shard=file.ref.name, key=name) from None
-        except Exception as error:
-            error.add_note(_whose(name, file.ref.name))
-            raise
-        self.decode_s += time.perf_counter() - started
-        uid = self.uid(shard, index)
-        return _Read(file.ref.name, file.ref.path, name, index, uid, fields, header)
-
-    def _augmented(
-        self,
-        read: _Read,
-        deal: _Deal,
-        seed: int | None = None,
-        step: "cpu.Step | None" = None,
-    ) -> tuple[dict[str, Any], PackedRecord]:
-        fields = read.fields
-        operations: list[tuple[int, dict[str, Any]]] = []
-        started = time.perf_counter()
-        if self._augment is not None:
-            seed = self.setup.plan.seed if seed is None else seed
-            keys = partial(key, seed, deal.epoch, read.uid, deal.visit, deal.view)
-            try:
-                fields, operations = self._augment(
-                    fields, keys, key=read.key, url=read.path, step=step
-                )
-            except FiberAugError as error:
-                raise error.located(shard=read.shard, key=read.key) from None
-            except Exception as error:
-                error.add_note(
-                    _whose(read.key, read.shard)
-                    + f" (epoch {deal.epoch}, position {deal.position})"
-                )
-                raise
-        self.augment_s += time.perf_counter() - started
-        packed = PackedRecord(
-            read.key, read.shard, read.number, read.uid, *deal[1:],
-            read.fields["image"].shape, read.header.orientation, operations,
-            pixel_hash(fields["image"]) if self.setup.pixel_hash else "",
-        )  # fmt: skip
-        return fields, packed
-
-    def uid(self, shard: int, index: int) -> int:
-        """Return the identity of a sample."""
-        uids = self._uids.get(shard)
-        if uids is None:
-            uids = self._uids[shard] = ShardUids(SOURCE, self.setup.refs[shard].name)
-        return uids(index)
-
-    def find(self, shard_name: str, key: str) -> tuple[int, int] | None:
-        """Return (shard, index) of a key in a shard, or None."""
-        for shard, ref in enumerate(self.setup.refs):
-            if ref.name == shard_name:
-                index = self._pool[shard].index.find(key)
-                return None if index is None else (shard, index)
-        return None
-
     def _policy(self, error: DataRefused) -> str:
         policy = self.setup.on_error
         if not isinstance(policy, str):
@@ -381,17 +131,3 @@ class Engine:
             position=position,
             attempt=attempt,
         )
-
-
-def _whose(key: str, shard: str) -> str:
-    return (
-        f"while making sample {key!r} of shard {shard}: the program is at fault, not"
-        " the data"
-    )
-
-
-def pixel_hash(image: NDArray[Any]) -> str:
-    """Return 16 hexadecimal digits of an image's dtype, shape and pixels."""
-    digest = blake2b(f"{image.dtype}{image.shape}".encode(), digest_size=8)
-    digest.update(image.tobytes())
-    return digest.hexdigest()

@@ -11,15 +11,15 @@ import torch
 
 from fiberaug.batching import TARGETS, BatchFinisher, SampleFinisher
 from fiberaug.budget import ErrorBudget
+from fiberaug.counting import Counters
 from fiberaug.dataset import StreamingDataset
 from fiberaug.errors import UsageError
+from fiberaug.loading import LoaderPass, batches
 from fiberaug.order import steps
 from fiberaug.runlog import RecordLog
 from fiberaug.transport import Builder, Message, Request, Workers, read_error
 
 __all__ = ["DataLoader"]
-
-_READY_S = 0.001
 
 
 class DataLoader:
@@ -142,16 +142,12 @@ class DataLoader:
         )  # fmt: skip
         self._workers: Workers | None = None
         # Weak: in a reference cycle with us torch could not end its workers at once.
-        self._pass: weakref.ref[_Pass] | None = None
+        self._pass: weakref.ref[LoaderPass] | None = None
         self._pending: tuple[int, int] | None = (0, 0)
         self._epoch = self._position = 0
         self._logging = False
         self._budget = ErrorBudget(dataset.max_errors)
-        self._counters = dict.fromkeys(
-            ("images", "wait_s", "decode_s", "augment_s"), 0.0
-        )
-        self._ready = self._batches = 0
-        self._started_s = time.perf_counter()
+        self._counters = Counters()
 
     def __len__(self) -> int:
         """Return the batches of an epoch, equal on all ranks.
@@ -170,9 +166,9 @@ class DataLoader:
         """The epoch that runs, or that the next pass will be."""
         return self._pending[0] if self._pending is not None else self._epoch
 
-    def __iter__(self) -> "_Pass":
+    def __iter__(self) -> LoaderPass:
         """Return a pass; nothing starts before its first batch is asked for."""
-        return _Pass(self)
+        return LoaderPass(self)
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next pass ``epoch``, from its start; a resume of it is kept.
@@ -220,13 +216,7 @@ class DataLoader:
         were ready when asked for; ``quarantined``, distinct broken samples of this
         epoch; ``share/real``.
         """
-        elapsed = max(time.perf_counter() - self._started_s, 1e-9)
-        return {
-            "images_per_s": self._counters["images"] / elapsed,
-            "wait_s": self._counters["wait_s"],
-            "decode_s": self._counters["decode_s"],
-            "augment_s": self._counters["augment_s"],
-            "queue_fill": self._ready / max(1, self._batches),
+        return self._counters.stats() | {
             "quarantined": float(len(self._budget)),
             "share/real": 1.0,
         }
@@ -258,8 +248,8 @@ class DataLoader:
         """Close the loader."""
         self.close()
 
-    def begin(self, run: "_Pass") -> tuple[int, Iterator[Message]]:
-        """Start a pass for :class:`_Pass`: fix epoch and position, start workers."""
+    def begin(self, run: LoaderPass) -> tuple[int, Iterator[Message]]:
+        """Start a pass: fix epoch and position, start workers."""
         self._stop_pass()
         self._pass = weakref.ref(run)
         if self._pending is None:  # the last pass was broken off
@@ -267,8 +257,7 @@ class DataLoader:
         self._epoch, self._position = self._pending
         self._pending = None
         self._budget.start()
-        if not self._batches:
-            self._started_s = time.perf_counter()
+        self._counters.start()
         if self.log is not None and not self._logging:
             self.log.start(self.dataset.manifest())
             self._logging = True
@@ -301,10 +290,10 @@ class DataLoader:
         request = Request(
             epoch, first, size, self.rank, self.world_size, self.drop_last
         )
-        return _batches(request, end)
+        return batches(request, end)
 
     def receive(self, epoch: int, messages: Iterator[Message]) -> Any:  # noqa: ANN401
-        """Return the next batch of a pass. For :class:`_Pass`.
+        """Return the next batch of a pass. For :class:`LoaderPass`.
 
         Raises:
             StopIteration: The pass is complete.
@@ -333,64 +322,14 @@ class DataLoader:
         return batch
 
     def _count(self, message: Message, waited: float) -> None:
-        self._batches += 1
-        self._ready += waited < _READY_S
-        self._counters["images"] += len(message.keys)
-        self._counters["wait_s"] += waited
-        self._counters["decode_s"] += message.decode_s
-        self._counters["augment_s"] += message.augment_s
+        self._counters.add(
+            message.is_pad,
+            wait_s=waited,
+            decode_s=message.decode_s,
+            augment_s=message.augment_s,
+        )
         if self.log is not None:
             self.log.quarantine(message.failures)
         counts = self.dataset.plan.counts
         samples = sum(counts) if counts is not None else message.end
         self._budget.spend(message.failures, samples=samples)
-
-
-def _batches(request: Request, end: int | None) -> Iterator[Request]:
-    while end is None or request.first < end:
-        yield request
-        request = request._replace(first=request.first + request.global_batch)
-
-
-class _Pass(Iterator[Any]):
-    """One pass over the data; it begins with its first batch, and fails for good."""
-
-    def __init__(self, loader: DataLoader) -> None:
-        self._loader: DataLoader | None = loader
-        self._epoch = 0
-        self._messages: Iterator[Message] | None = None
-        self._end: Exception | None = None
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:  # noqa: ANN401  # a dict, a tuple, or what collate_fn returns
-        if self._end is not None:
-            raise self._end
-        loader = self._loader
-        if loader is None:
-            raise UsageError(
-                "this pass is over: a newer one or load_state_dict() took its place"
-            )
-        try:
-            if self._messages is None:
-                self._epoch, self._messages = loader.begin(self)
-            return loader.receive(self._epoch, self._messages)
-        except StopIteration:
-            # Without a traceback, whose frames would keep the loader in a cycle.
-            self._end, self._messages, self._loader = StopIteration(), None, None
-            raise
-        except Exception as error:
-            self._end = error
-            self._messages = None
-            loader.stop_workers()
-            raise
-
-    @property
-    def running(self) -> bool:
-        """Whether the pass has begun and is not over."""
-        return self._messages is not None
-
-    def stop(self) -> None:
-        """Let go of the workers; the pass cannot go on."""
-        self._messages, self._loader = None, None

@@ -14,8 +14,9 @@ import torch
 from torch.utils.data import get_worker_info
 
 from fiberaug.collate import finish_fields
-from fiberaug.engine import Engine, Made
+from fiberaug.engine import Engine
 from fiberaug.errors import UsageError
+from fiberaug.making import Made
 from fiberaug.order import rank_range, worker_batches
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from fiberaug.collate import finish_fields
 from fiberaug.dataset import StreamingDataset
-from fiberaug.engine import Engine, Made, pixel_hash
+from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.loader import DataLoader
+from fiberaug.making import Made, pixel_hash
 from fiberaug.record import Record
 from fiberaug.runlog import MANIFEST, read_manifest
 from fiberaug.sample import Sample

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from fiberaug import runlog_table
-from fiberaug.engine import Failure
 from fiberaug.errors import DataRefused, StoreError, UsageError
+from fiberaug.making import Failure
 from fiberaug.params import encode
 from fiberaug.record import Record
 from fiberaug.runlog_frames import mend, pack_lines, read_lines

@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader as TorchLoader
 from torch.utils.data import Dataset
 
 from fiberaug.collate import Collate
-from fiberaug.engine import Engine, Failure, Made, Setup
+from fiberaug.engine import Engine
 from fiberaug.errors import WorkerDied
 from fiberaug.jobs.crew import end_with_parent
+from fiberaug.making import Failure, Made, Setup
 from fiberaug.order import rank_range
 
 __all__ = ["Builder", "Message", "Request", "Workers", "read_error"]

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fiberaug.budget import LEAST, ErrorBudget
-from fiberaug.engine import Failure
 from fiberaug.errors import BudgetExceeded
+from fiberaug.making import Failure
 
 
 def failure(uid: int) -> Failure:

@@ -5,7 +5,7 @@ import pytest
 from sets import photo, samples
 
 import fiberaug
-from fiberaug.dataset import resolve_rank
+from fiberaug.ranks import resolve_rank
 
 
 @pytest.mark.parametrize(

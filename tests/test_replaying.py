@@ -13,7 +13,7 @@ import torch
 from sets import samples
 
 import fiberaug
-from fiberaug.engine import pixel_hash
+from fiberaug.making import pixel_hash
 from fiberaug.processors import Rotate
 from fiberaug.replaying import replay_steps
 

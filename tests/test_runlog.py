@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fiberaug
-from fiberaug.engine import Failure
+from fiberaug.making import Failure
 from fiberaug.runlog import read_manifest
 
 PIPELINE = A.Compose([A.RandomCrop(24, 24), A.HorizontalFlip()])

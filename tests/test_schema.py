@@ -12,7 +12,7 @@ from jsonschema.exceptions import ValidationError
 from sets import cut_jpeg, photo, samples
 
 import fiberaug
-from fiberaug.engine import Failure
+from fiberaug.making import Failure
 from fiberaug.record import Record
 from fiberaug.runlog_frames import read_lines
 
