@@ -15,11 +15,15 @@ from fiberaug.engine import POLICIES
 from fiberaug.errors import UsageError
 from fiberaug.jobs.mapping import resolve_fields
 from fiberaug.making import SOURCE, OnError, Setup
-from fiberaug.order import Plan, rank_range, steps
 from fiberaug.passes import PassControl, PlainPass
+from fiberaug.planning import make_plan
 from fiberaug.ranks import group_rank, resolve_rank
 from fiberaug.record import RecordContext
+from fiberaug.selecting import Subset
+from fiberaug.shards.cache import ShardCache
+from fiberaug.shards.readahead import windows_that_fit
 from fiberaug.shards.resolve import ShardSet, resolve
+from fiberaug.sharing import rank_range, steps
 from fiberaug.state import STATE_VERSION, check_state
 
 if TYPE_CHECKING:
@@ -30,6 +34,27 @@ __all__ = ["StreamingDataset"]
 _RECORDS = ("packed", "text", "none")
 
 
+def _check(
+    views: int,
+    record: str,
+    batch_size: int | None,
+    max_errors: float,
+    on_error: OnError | None,
+) -> None:
+    if views < 1:
+        raise UsageError(f"views must be >= 1, got {views}")
+    if record not in _RECORDS:
+        raise UsageError(f"record must be one of {_RECORDS}, got {record!r}")
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size must be >= 1, got {batch_size}")
+    if not 0 <= max_errors <= 1:
+        raise UsageError(f"max_errors must be in [0, 1], got {max_errors}")
+    if isinstance(on_error, str) and on_error not in POLICIES:
+        raise UsageError(
+            f"on_error must be one of {POLICIES} or callable, got {on_error!r}"
+        )
+
+
 class StreamingDataset(IterableDataset[dict[str, Any]]):
     """Samples of tar shards in an exact order, augmented and recorded.
 
@@ -38,8 +63,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     with several workers it must be told ``batch_size``, and then the order is the same.
 
     Args:
-        shards: Path with braces or a glob, a folder, a list of such, or a webdataset
-            object that only names shards.
+        shards: Path or URL (``http(s)://``, ``s3://``, ``gs://``, ``hf://``) with
+            braces or a glob, a folder, a list of such, or a webdataset object that only
+            names shards.
         fields: ``auto``, a preset, or a mapping such as ``{"image": "jpg;png",
             "label": "cls;json:label", "caption?": "txt"}``; ``?`` marks a field that
             may miss.
@@ -50,6 +76,14 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             the epoch fixed at 0.
         shuffle: Defaults to ``train``; an int is the window in samples.
         seed: Seed of order and augmentation, in [0, 2**64).
+        subset: Part of the set: a fraction in (0, 1], a number of samples of each
+            class, keys, or a condition such as ``"label in (1, 2) and width >= 640"``
+            over the index.
+        balance: How often classes are dealt: ``uniform``, ``sqrt`` (of their sizes),
+            weights by class, or ``weights``, those of the index. Samples are repeated
+            or left out in turn.
+        epoch_size: Positions of an epoch; None: the set once. Epochs go on where the
+            last one ended.
         views: How often each sample is augmented; it is decoded once. With more than 1,
             changed fields of batches are [B, V, ...] or lists of lists.
         decode: ``exact``, or a mapping with ``color`` (``rgb``, ``gray``, ``keep``),
@@ -64,6 +98,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         rank: This process's rank. None: torch.distributed, else ``RANK``, else 0.
         world_size: Number of ranks. None: torch.distributed, else ``WORLD_SIZE``,
             else 1.
+        cache_dir: Folder of remote shards; None: ``~/.cache/fiberaug``.
+        cache_limit: Most bytes that they take up there.
+        allow_pipe: Take ``pipe:`` shards: the output of one program, without a shell.
         index_dir: Folder of the index side-cars. None: beside the shards.
         record: ``packed``, ``text`` (records as JSON) or ``none``.
         pixel_hash: Records hold a hash of the augmented image, which replay compares.
@@ -89,6 +126,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         train: bool = True,
         shuffle: bool | int | None = None,
         seed: int = 0,
+        subset: Subset | None = None,
+        balance: str | Mapping[str | int, float] | None = None,
+        epoch_size: int | None = None,
         views: int = 1,
         decode: str | Mapping[str, Any] = "exact",
         decoders: Mapping[str, Callable[[bytes], Any]] | None = None,
@@ -97,6 +137,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         batch_size: int | None = None,
         rank: int | None = None,
         world_size: int | None = None,
+        cache_dir: str | Path | None = None,
+        cache_limit: int | str = "50GB",
+        allow_pipe: bool = False,
         index_dir: str | Path | None = None,
         record: str = "packed",
         pixel_hash: bool = False,
@@ -107,18 +150,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         lanes: int | None = None,
     ) -> None:
         super().__init__()
-        if views < 1:
-            raise UsageError(f"views must be >= 1, got {views}")
-        if record not in _RECORDS:
-            raise UsageError(f"record must be one of {_RECORDS}, got {record!r}")
-        if batch_size is not None and batch_size < 1:
-            raise UsageError(f"batch_size must be >= 1, got {batch_size}")
-        if not 0 <= max_errors <= 1:
-            raise UsageError(f"max_errors must be in [0, 1], got {max_errors}")
-        if isinstance(on_error, str) and on_error not in POLICIES:
-            raise UsageError(
-                f"on_error must be one of {POLICIES} or callable, got {on_error!r}"
-            )
+        _check(views, record, batch_size, max_errors, on_error)
         if rank is not None or world_size is not None:
             rank, world_size = resolve_rank(rank, world_size)
         on_error = on_error or ("replace" if train else "mask")
@@ -131,10 +163,16 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         self.batch_size, self._rank, self._world_size = batch_size, rank, world_size
         self._noted: tuple[int, int] | None = None
         self._index_dir = None if index_dir is None else str(Path(index_dir).absolute())
-        self.shard_set: ShardSet = resolve(shards, index_dir=index_dir)
-        self.plan = Plan(
-            counts=self.shard_set.counts, seed=seed, shuffle=shuffle, lanes=lanes,
-            unit=unit, window=max(1, window),
+        self.shard_set: ShardSet = resolve(
+            shards,
+            index_dir=index_dir,
+            cache=ShardCache(cache_dir, limit=cache_limit),
+            allow_pipe=allow_pipe,
+        )
+        self.plan, rows = make_plan(
+            self.shard_set, train=train,
+            subset=subset, balance=balance, epoch_size=epoch_size,
+            seed=seed, shuffle=shuffle, lanes=lanes, unit=unit, window=max(1, window),
         )  # fmt: skip
         manifest = self.shard_set.manifest
         self.classes: tuple[str, ...] = manifest.classes if manifest else ()
@@ -150,9 +188,13 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         options = parse_decode(decode if section is None else section)
         own = {k.lstrip(".").lower(): v for k, v in (decoders or {}).items()}
         self.views, self.ignore_index = views, ignore_index
+        cache = self.shard_set.cache
         self.setup = Setup(
             refs=self.shard_set.refs,
+            cache=cache,
+            windows=windows_that_fit(self.shard_set.refs, self.plan, cache),
             plan=self.plan,
+            rows=rows,
             decoder=SampleDecoder(
                 specs=self.specs,
                 classes={name: i for i, name in enumerate(self.classes)},
@@ -188,8 +230,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
 
     @property
     def num_samples(self) -> int:
-        """Samples of the whole set; TypeError without an index."""
-        return self.plan.n
+        """Samples of the set, or of its ``subset``; TypeError without an index."""
+        return self.plan.samples
 
     def __len__(self) -> int:
         """Return the rows that this rank yields in an epoch, padding included.
@@ -277,7 +319,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
 
         return {
             "v": STATE_VERSION,
-            "shards": [str(Path(ref.path).absolute()) for ref in self.shard_set.refs],
+            "shards": [ref.place for ref in self.shard_set.refs],
             "index_dir": self._index_dir,
             "fingerprint": self.shard_set.fingerprint,
             "plan": self.plan.to_json(),

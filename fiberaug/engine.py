@@ -6,8 +6,9 @@ process can build any sample at any time and gets the same pixels.
 
 from fiberaug.errors import DataRefused, SampleBroken, ShardDamaged, UsageError
 from fiberaug.making import Failure, Made, Maker, Setup
-from fiberaug.order import DiscoveredOrder, EpochOrder, open_order
+from fiberaug.order import Order, open_order
 from fiberaug.record import PackedRecord
+from fiberaug.shards.readahead import ReadAhead
 
 __all__ = ["ATTEMPTS", "POLICIES", "Engine", "first_visit_of_stand_in"]
 
@@ -29,19 +30,40 @@ class Engine(Maker):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._orders: dict[int, EpochOrder | DiscoveredOrder] = {}
+        self._orders: dict[int, Order] = {}
+        self._ahead: ReadAhead | None = None
+        if setup.cache is not None:
+            shards, windows = len(setup.refs), setup.windows
+            self._ahead = ReadAhead(self._pool, setup.plan, shards, windows=windows)
 
-    def order(self, epoch: int) -> EpochOrder | DiscoveredOrder:
+    def order(self, epoch: int) -> Order:
         """Return the order of an epoch; the two most recent are kept."""
         found = self._orders.get(epoch)
         if found is None:
             while len(self._orders) > 1:
                 self._orders.pop(next(iter(self._orders)))
-            found = open_order(
-                self.setup.plan, epoch, len(self.setup.refs), self._pool.count
-            )
+            ahead = self._ahead
+            count = self._pool.count if ahead is None else ahead.counter(epoch)
+            found = open_order(self.setup.plan, epoch, len(self.setup.refs), count)
             self._orders[epoch] = found
         return found
+
+    def locate(self, epoch: int, position: int) -> tuple[int, int, int]:
+        """Return (shard, index in the shard, visit) of a position.
+
+        Raises:
+            IndexError: The position is not in the epoch.
+        """
+        order = self.order(epoch)
+        shard, row = order.locate(position)
+        index, again = self._place(epoch, shard, row)
+        return shard, index, order.visit(position) + again
+
+    def _place(self, epoch: int, shard: int, row: int) -> tuple[int, int]:
+        rows = self.setup.rows
+        if rows is None:
+            return row, 0
+        return rows.place(epoch, shard, row, lambda: self._pool[shard].index)
 
     def deliver(self, epoch: int, position: int, *, pad: bool = False) -> Made:
         """Return the sample at a position, or its stand-in where it is broken.
@@ -57,14 +79,16 @@ class Engine(Maker):
             ShardDamaged: The shard itself is broken.
         """
         order = self.order(epoch)
-        shard, index = order.locate(position)
+        if self._ahead is not None and not pad:
+            self._ahead.at(epoch, order, position)
+        shard, index, visit = self.locate(epoch, position)
         failures: list[Failure] = []
         broken: PackedRecord | None = None
         policy = "replace"
         for attempt in range(ATTEMPTS + 1):
-            visit = 0
             if attempt:
-                shard, index = order.stand_in(position, attempt - 1)
+                shard, row = order.stand_in(position, attempt - 1)
+                index, _ = self._place(epoch, shard, row)
                 visit = first_visit_of_stand_in(position, attempt - 1)
             try:
                 made = self._views(shard, index, epoch, position, visit)

@@ -15,8 +15,8 @@ from fiberaug.counting import Counters
 from fiberaug.dataset import StreamingDataset
 from fiberaug.errors import UsageError
 from fiberaug.loading import LoaderPass, batches
-from fiberaug.order import steps
 from fiberaug.runlog import RecordLog
+from fiberaug.sharing import steps
 from fiberaug.transport import Builder, Message, Request, Workers, read_error
 
 __all__ = ["DataLoader"]

@@ -13,10 +13,13 @@ from fiberaug.augment.normalize import Finish
 from fiberaug.decode.header import ImageHeader
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import FiberAugError
-from fiberaug.order import Plan
+from fiberaug.plan import Plan
 from fiberaug.record import PackedRecord
 from fiberaug.seeding import ShardUids, key
-from fiberaug.shards.reader import ShardPool, ShardRef
+from fiberaug.selecting import Rows
+from fiberaug.shards.cache import ShardCache
+from fiberaug.shards.pool import ShardPool
+from fiberaug.shards.reader import ShardRef
 
 if TYPE_CHECKING:
     from fiberaug.augment import cpu
@@ -49,6 +52,15 @@ class Setup:
 
     ignore_index: int | None = None
     """What padding puts into masks, where the pipeline does not say."""
+
+    rows: Rows | None = None
+    """From dealt rows to samples, where there is a subset or a balance."""
+
+    cache: ShardCache | None = None
+    """Where remote shards are kept; None: all are local."""
+
+    windows: int = 1
+    """Windows of each lane that the cache can hold."""
 
     views: int = 1
     """How often each sample is augmented; it is decoded once."""
@@ -124,7 +136,8 @@ class Maker:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self._pool = ShardPool(setup.refs, most=max(128, 2 * (setup.plan.lanes or 1)))
+        most = max(128, 2 * (setup.plan.lanes or 1))
+        self._pool = ShardPool(setup.refs, most=most, cache=setup.cache)
         self._uids: dict[int, ShardUids] = {}
         self._augment: cpu.CpuEngine | None = None
         self.decode_s = 0.0
@@ -203,7 +216,7 @@ class Maker:
             raise
         self.decode_s += time.perf_counter() - started
         uid = self.uid(shard, index)
-        return _Read(file.ref.name, file.ref.path, name, index, uid, fields, header)
+        return _Read(file.ref.name, file.location, name, index, uid, fields, header)
 
     def _augmented(
         self,

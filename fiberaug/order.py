@@ -14,37 +14,32 @@ Splittable Pseudorandom Number Generators", OOPSLA 2014.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fiberaug.errors import UsageError
-from fiberaug.seeding import check_seed
+from fiberaug.plan import Plan, lane_start
 
 __all__ = [
-    "VERSION",
     "DiscoveredOrder",
     "EpochOrder",
-    "Plan",
-    "default_lanes",
-    "lane_start",
+    "Order",
+    "VirtualOrder",
+    "hash64",
+    "keyed_permutation",
     "locate",
     "open_order",
-    "rank_range",
-    "steps",
-    "worker_batches",
 ]
 
-VERSION = 1
-MOST_LANES = 64
 _SHARDS, _WINDOW, _STAND_IN = 1, 2, 3  # what a hash is for
 
 
-def _h64(*words: int) -> int:
+def hash64(*words: int) -> int:
+    """Return a 64-bit hash of 64-bit words."""
     data = b"".join(word.to_bytes(8, "little") for word in words)
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
@@ -59,115 +54,16 @@ def _mix(x: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
     return x
 
 
-def default_lanes(samples: int, window: int = 4096) -> int:
-    """Return V: as many lanes as there are full windows, at least 1, at most 64.
-
-    A lane shorter than a window would leave a small, class-sorted set unshuffled.
-    """
-    return max(1, min(MOST_LANES, samples // window))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What the order depends on, beside the epoch; it stands in the state."""
-
-    counts: tuple[int, ...] | None
-    """Samples of each shard, in the data set's order. None: not known (no index)."""
-
-    seed: int = 0
-    """Seed of the order, in [0, 2**64)."""
-
-    shuffle: bool = True
-    """False: positions are the samples in the data set's order."""
-
-    lanes: int | None = None
-    """V, places of the set that are read side by side. None: :func:`default_lanes`."""
-
-    unit: int = 16
-    """b0, positions dealt in a row from one lane."""
-
-    window: int = 4096
-    """Samples of a lane that are shuffled among themselves."""
-
-    version: int = VERSION
-    """Version of the law of order."""
-
-    def __post_init__(self) -> None:
-        """Check the values and fill in the lanes.
-
-        Raises:
-            UsageError: A value is out of range.
-        """
-        check_seed(self.seed)
-        if self.version != VERSION:
-            raise UsageError(f"plan version must be {VERSION}, got {self.version}")
-        for name in ("unit", "window"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if self.counts is not None and any(count < 0 for count in self.counts):
-            raise UsageError(f"samples of a shard must be >= 0, got {min(self.counts)}")
-        if self.counts is None and self.lanes not in (None, 1):
-            raise UsageError(
-                f"lanes must be 1 where the shards have no index, got {self.lanes};"
-                " run `fiberaug index` to use more"
-            )
-        if self.lanes is None:
-            lanes = 1 if self.counts is None else default_lanes(self.n, self.window)
-            object.__setattr__(self, "lanes", lanes)
-        elif self.lanes < 1:
-            raise UsageError(f"lanes must be >= 1, got {self.lanes}")
-
-    @property
-    def n(self) -> int:
-        """Samples of the whole set.
-
-        Raises:
-            TypeError: The set has no index.
-        """
-        if self.counts is None:
-            raise TypeError(
-                "the number of samples is not known: the shards have no index;"
-                " run `fiberaug index SHARDS`"
-            )
-        return sum(self.counts)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as it stands in a state: under 400 bytes, counts hashed."""
-        counts = None
-        if self.counts is not None:
-            data = np.asarray(self.counts, "<i8").tobytes()
-            counts = blake2b(data, digest_size=8).hexdigest()
-        return {
-            "version": self.version,
-            "seed": self.seed,
-            "shuffle": self.shuffle,
-            "lanes": self.lanes,
-            "unit": self.unit,
-            "window": self.window,
-            "shards": None if self.counts is None else len(self.counts),
-            "samples": None if self.counts is None else self.n,
-            "counts": counts,
-        }
-
-
-def lane_start(plan: Plan, lane: int) -> int:
-    """Return the first sample of ``lane`` in the row of shards laid end to end.
-
-    Lanes are cut in whole units. The one short unit, if there is one, belongs to the
-    lane that is dealt last, (U - 1) mod V, so that only the last unit of an epoch is
-    short.
-    """
-    lanes = plan.lanes or 1
-    units, short = -(-plan.n // plan.unit), -plan.n % plan.unit
-    whole, rest = divmod(units, lanes)
-    last = (units - 1) % lanes
-    return plan.unit * (lane * whole + min(lane, rest)) - (short if lane > last else 0)
+def keyed_permutation(size: int, *words: int) -> NDArray[np.int64]:
+    """Return a permutation of [0, size) that follows from 64-bit words alone."""
+    keys = _mix(np.arange(size, dtype=np.uint64), hash64(*words))
+    return np.argsort(keys, kind="stable")
 
 
 def _shard_permutation(plan: Plan, epoch: int, shards: int) -> NDArray[np.int64]:
     if not plan.shuffle:
         return np.arange(shards, dtype=np.int64)
-    keys = [_h64(_SHARDS, plan.seed, epoch, shard) for shard in range(shards)]
+    keys = [hash64(_SHARDS, plan.seed, epoch, shard) for shard in range(shards)]
     return np.argsort(np.asarray(keys, np.uint64), kind="stable")
 
 
@@ -183,9 +79,8 @@ class _Windows:
         name = (lane, start, size)
         order = self._kept.get(name)
         if order is None:
-            key = _h64(_WINDOW, self._seed, self._epoch, lane, start)
-            keys = _mix(np.arange(size, dtype=np.uint64), key)
-            order = self._kept[name] = np.argsort(keys, kind="stable")
+            words = (_WINDOW, self._seed, self._epoch, lane, start)
+            order = self._kept[name] = keyed_permutation(size, *words)
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         else:
@@ -194,18 +89,25 @@ class _Windows:
 
 
 def _draw(plan: Plan, epoch: int, position: int, attempt: int, count: int) -> int:
-    return _h64(_STAND_IN, plan.seed, epoch, position, attempt) % count
+    return hash64(_STAND_IN, plan.seed, epoch, position, attempt) % count
 
 
 class EpochOrder:
-    """The order of one epoch where the number of samples is known."""
+    """The order of one epoch where the number of samples is known.
+
+    It deals the rows of a shard: its samples, its chosen samples where there is a
+    subset, or these repeated where there is a balance.
+    """
 
     def __init__(self, plan: Plan, epoch: int) -> None:
         if plan.counts is None:
             raise UsageError("EpochOrder needs a plan with counts")
-        self._plan, self._epoch, self.end = plan, epoch, plan.n
+        self._plan, self._epoch, self.end = plan, epoch, plan.dealt
         self._shards = _shard_permutation(plan, epoch, len(plan.counts))
-        self._ends = np.cumsum(np.asarray(plan.counts, np.int64)[self._shards])
+        counts = np.asarray(plan.counts, np.int64)
+        if plan.balance is not None:
+            counts = plan.balance.counts(epoch)
+        self._ends = np.cumsum(counts[self._shards])
         self._starts = [lane_start(plan, v) for v in range((plan.lanes or 1) + 1)]
         self._windows = _Windows(plan, epoch)
 
@@ -214,7 +116,7 @@ class EpochOrder:
         return min(position, self.end)
 
     def locate(self, position: int) -> tuple[int, int]:
-        """Return (shard, index in shard) of a position.
+        """Return (shard, row in shard) of a position.
 
         Raises:
             IndexError: The position is not in [0, N).
@@ -222,6 +124,10 @@ class EpochOrder:
         if not 0 <= position < self.end:
             raise IndexError(f"position must be in [0, {self.end}), got {position}")
         return self._shard_of(self._place(position))
+
+    def visit(self, _position: int) -> int:
+        """Return 0: every row has one turn."""
+        return 0
 
     def stand_in(self, position: int, attempt: int) -> tuple[int, int]:
         """Return the sample that stands in for a broken one: any of the set."""
@@ -289,6 +195,10 @@ class DiscoveredOrder:
         k = int(np.searchsorted(self._ends, place, side="right"))
         return int(self._shards[k]), place - (self._ends[k - 1] if k else 0)
 
+    def visit(self, _position: int) -> int:
+        """Return 0: every row has one turn."""
+        return 0
+
     def stand_in(self, position: int, attempt: int) -> tuple[int, int]:
         """Return the sample that stands in for a broken one: any of the same window."""
         start, size = self._window(position)
@@ -301,9 +211,68 @@ class DiscoveredOrder:
         return start, self.reach(start + self._plan.window) - start
 
 
+class VirtualOrder:
+    """The order of one epoch of ``plan.epoch_size`` positions.
+
+    Epoch e is positions [eE, (e + 1)E) of the endless row of the set's own passes, so
+    every sample comes once in each N positions, however E and N fit.
+
+    Args:
+        plan: The plan.
+        epoch: Epoch, from 0.
+    """
+
+    def __init__(self, plan: Plan, epoch: int) -> None:
+        self._plan = replace(plan, epoch_size=None)
+        self.end = plan.n
+        self._pass_size = plan.dealt
+        self._first = epoch * plan.n
+        self._passes: dict[int, EpochOrder] = {}
+
+    def reach(self, position: int) -> int:
+        """Return ``min(position, positions of the epoch)``."""
+        return min(position, self.end)
+
+    def locate(self, position: int) -> tuple[int, int]:
+        """Return (shard, row in shard) of a position.
+
+        Raises:
+            IndexError: The position is not in the epoch.
+        """
+        order, place, _ = self._pass(position)
+        return order.locate(place)
+
+    def visit(self, position: int) -> int:
+        """Return which pass of the set a position is in, counted in this epoch."""
+        return self._pass(position)[2]
+
+    def stand_in(self, position: int, attempt: int) -> tuple[int, int]:
+        """Return the sample that stands in for a broken one: any of the set."""
+        order, place, _ = self._pass(position)
+        return order.stand_in(place, attempt)
+
+    def pass_of(self, position: int) -> tuple[EpochOrder, int]:
+        """Return the pass of the set at a position, and the position in it."""
+        return self._pass(position)[:2]
+
+    def _pass(self, position: int) -> tuple[EpochOrder, int, int]:
+        if not 0 <= position < self.end:
+            raise IndexError(f"position must be in [0, {self.end}), got {position}")
+        number, place = divmod(self._first + position, self._pass_size)
+        order = self._passes.get(number)
+        if order is None:
+            while len(self._passes) > 1:
+                self._passes.pop(next(iter(self._passes)))
+            order = self._passes[number] = EpochOrder(self._plan, number)
+        return order, place, number - self._first // self._pass_size
+
+
+Order = EpochOrder | VirtualOrder | DiscoveredOrder
+
+
 def open_order(
     plan: Plan, epoch: int, shards: int, count: Callable[[int], int]
-) -> EpochOrder | DiscoveredOrder:
+) -> Order:
     """Return the order of an epoch, closed-form where the plan knows the counts.
 
     Args:
@@ -314,12 +283,16 @@ def open_order(
     """
     if plan.counts is None:
         return DiscoveredOrder(plan, epoch, shards, count)
+    if plan.epoch_size is not None:
+        return VirtualOrder(plan, epoch)
     return EpochOrder(plan, epoch)
 
 
 @lru_cache(maxsize=4)
-def _cached_order(plan: Plan, epoch: int) -> EpochOrder:
-    return EpochOrder(plan, epoch)
+def _cached_order(plan: Plan, epoch: int) -> Order:
+    if plan.counts is None:
+        raise UsageError("locate needs a plan with counts")
+    return open_order(plan, epoch, len(plan.counts), plan.counts.__getitem__)
 
 
 def locate(plan: Plan, epoch: int, position: int) -> tuple[int, int]:
@@ -336,50 +309,3 @@ def locate(plan: Plan, epoch: int, position: int) -> tuple[int, int]:
     [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     """
     return _cached_order(plan, epoch).locate(position)
-
-
-def steps(samples: int, global_batch: int, *, drop_last: bool, start: int = 0) -> int:
-    """Return the number of global batches from position ``start`` to the end."""
-    left = max(0, samples - start)
-    return left // global_batch if drop_last else -(-left // global_batch)
-
-
-def rank_range(  # six numbers that belong together
-    samples: int, global_batch: int, k: int, rank: int, world_size: int, start: int = 0
-) -> tuple[range, int]:
-    """Return the positions of a rank's part of global batch ``k``, and its padding.
-
-    Args:
-        samples: Samples of the epoch, N.
-        global_batch: Rows of a global batch, B; a multiple of ``world_size``.
-        k: Number of the batch, counted from ``start``.
-        rank: This rank, in [0, world_size).
-        world_size: Number of ranks, R.
-        start: Position at which the run was resumed.
-
-    Returns:
-        The positions, and how many rows are missing to the ceil(n / R) that every rank
-        has in a batch of n positions.
-
-    Raises:
-        UsageError: ``global_batch`` is not a multiple of ``world_size``.
-
-    >>> [rank_range(10, 4, 2, rank, 2) for rank in range(2)]
-    [(range(8, 9), 0), (range(9, 10), 0)]
-    """
-    if global_batch % world_size:
-        raise UsageError(
-            f"the global batch must be a multiple of world_size {world_size},"
-            f" got {global_batch}"
-        )
-    first = start + k * global_batch
-    last = max(first, min(first + global_batch, samples))
-    rows = -(-(last - first) // world_size)
-    low = min(first + rank * rows, last)
-    high = min(low + rows, last)
-    return range(low, high), rows - (high - low)
-
-
-def worker_batches(total: int, worker: int, workers: int) -> range:
-    """Return the numbers of the batches that one worker of ``workers`` builds."""
-    return range(worker, total, workers)

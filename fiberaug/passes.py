@@ -17,7 +17,7 @@ from fiberaug.collate import finish_fields
 from fiberaug.engine import Engine
 from fiberaug.errors import UsageError
 from fiberaug.making import Made
-from fiberaug.order import rank_range, worker_batches
+from fiberaug.sharing import rank_range, worker_batches
 
 if TYPE_CHECKING:
     from fiberaug.dataset import StreamingDataset

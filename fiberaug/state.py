@@ -35,7 +35,7 @@ def check_state(
     differing += [
         f"plan.{name}: the state has {plan.get(name)!r}, here it is {value!r}"
         for name, value in own["plan"].items()
-        if plan.get(name) != value
+        if plan.get(name) != value  # older states lack what is None here
     ]
     if differing:
         raise StateMismatch("the state belongs to another run; " + "; ".join(differing))

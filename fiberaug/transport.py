@@ -24,7 +24,7 @@ from fiberaug.engine import Engine
 from fiberaug.errors import WorkerDied
 from fiberaug.jobs.crew import end_with_parent
 from fiberaug.making import Failure, Made, Setup
-from fiberaug.order import rank_range
+from fiberaug.sharing import rank_range
 
 __all__ = ["Builder", "Message", "Request", "Workers", "read_error"]
 

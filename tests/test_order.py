@@ -12,18 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fiberaug.errors import UsageError
-from fiberaug.order import (
-    DiscoveredOrder,
-    EpochOrder,
-    Plan,
-    default_lanes,
-    lane_start,
-    locate,
-    open_order,
-    rank_range,
-    steps,
-    worker_batches,
-)
+from fiberaug.order import DiscoveredOrder, EpochOrder, locate, open_order
+from fiberaug.plan import Plan, default_lanes, lane_start
+from fiberaug.sharing import rank_range, steps, worker_batches
 
 GOLDEN = Path(__file__).parent / "golden" / "order.json"
 LAW = settings(deadline=None, max_examples=300, report_multiple_bugs=False)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 import fiberaug
-from fiberaug.order import Plan, locate
+from fiberaug.order import locate
+from fiberaug.plan import Plan
 
 SAMPLES, BATCH = 23, 4
 
