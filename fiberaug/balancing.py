@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fiberaug.dealing import Balance, allocate
 from fiberaug.errors import UsageError
 from fiberaug.selecting import (
     WEIGHT_UNIT,
+    Counts,
     Open,
     Selection,
-    class_starts,
-    cumulated,
+    class_counts,
+    starts_of,
     weights_of,
 )
 
@@ -58,7 +58,7 @@ def make_balance(
     open_index: Open,
     classes: Sequence[str],
     selection: Selection | None,
-    known: Sequence[Mapping[int, int]] | None,
+    known: Counts | None,
 ) -> Balance:
     """Return how often each group is dealt.
 
@@ -69,7 +69,7 @@ def make_balance(
         open_index: Opens the index of a shard.
         classes: Names of classes by id.
         selection: The part of the set; None: all of it.
-        known: Samples of each class in each shard, where ``dataset.json`` has them.
+        known: Samples of the classes, where ``dataset.json`` has them.
 
     Raises:
         UsageError: A class is unknown or has no weight, or samples have no class.
@@ -77,49 +77,56 @@ def make_balance(
     balance_name(rule)
     if rule == "weights":
         return _by_weights(total, shards, open_index, selection)
-    if known is not None and selection is None:
-        starts = cumulated(known)
-    else:
-        starts = class_starts(shards, open_index, selection)
-    without = int(starts[-1][-1]) if -1 in starts else 0
+    counts = known
+    if counts is None or selection is not None:
+        counts = class_counts(shards, open_index, selection)
+    without = sum(int(own.sum()) for label, own in counts.items() if label < 0)
     if without:
         raise UsageError(
             f"balance goes by class, and {without} samples have no class id; leave them"
             ' out with subset="label >= 0", or give balance="weights"'
         )
-    groups = np.asarray(sorted(starts), np.int64)
-    sizes = np.stack([starts[label] for label in groups.tolist()], axis=1)
-    own = sizes[-1].astype(np.float64)
+    own_of = {label: int(own.sum()) for label, own in counts.items() if own.any()}
+    groups = sorted(own_of)
+    own = [own_of[label] for label in groups]
     if isinstance(rule, str):
-        shares = np.ones(len(own)) if rule == "uniform" else np.sqrt(own)
+        shares = [1.0 if rule == "uniform" else math.sqrt(size) for size in own]
     else:
         shares = _of_classes(rule, groups, classes)
-    if not shares.sum():
+    if not any(shares):
         raise UsageError(f"balance={rule!r} gives no class of the set a weight")
-    deals = allocate(int(own.sum()) if total is None else total, shares.tolist())
-    return Balance(groups=groups, deals=np.asarray(deals, np.int64), starts=sizes)
+    narrow = np.uint32 if max(own) < 2**32 else np.int64
+    sizes = np.empty((shards + 1, len(groups)), narrow, order="F")
+    for column, label in enumerate(groups):
+        sizes[:, column] = starts_of(counts.pop(label))
+    deals = allocate(sum(own) if total is None else total, shares)
+    return Balance(
+        groups=np.asarray(groups, np.int64),
+        deals=np.asarray(deals, np.int64),
+        starts=sizes,
+    )
 
 
 def _of_classes(
-    rule: Mapping[str | int, float], groups: NDArray[np.int64], classes: Sequence[str]
-) -> NDArray[np.float64]:
+    rule: Mapping[str | int, float], groups: Sequence[int], classes: Sequence[str]
+) -> list[float]:
     ids = {name: i for i, name in enumerate(classes)}
     weights: dict[int, float] = {}
     for label, weight in rule.items():
         number = ids.get(label) if isinstance(label, str) else int(label)
-        if number is None or number not in set(groups.tolist()):
+        if number is None or (weight and number not in groups):
             raise UsageError(
                 f"balance: the set has no sample of class {label!r}; its classes are"
-                f" {list(classes)[:20] or groups.tolist()[:20]}"
+                f" {list(classes)[:20] or list(groups)[:20]}"
             )
         weights[number] = float(weight)
-    missing = [label for label in groups.tolist() if label not in weights]
+    missing = [label for label in groups if label not in weights]
     if missing:
         names = [classes[i] if i < len(classes) else i for i in missing[:20]]
         raise UsageError(
             f"balance gives no weight to the classes {names}; 0 leaves a class out"
         )
-    return np.asarray([weights[label] for label in groups.tolist()])
+    return [weights[label] for label in groups]
 
 
 def _by_weights(

@@ -97,7 +97,8 @@ class Collate:
             keys: Keys of the samples, for errors.
 
         Raises:
-            UsageError: Arrays have several shapes and the mode is ``stack``.
+            UsageError: Arrays have several shapes and the mode is ``stack``, or images
+                have several dtypes.
         """
         batch: dict[str, Any] = {}
         for name in rows[0]:
@@ -124,6 +125,8 @@ class Collate:
         self, name: str, images: list[NDArray[Any]], keys: Sequence[str]
     ) -> dict[str, Any]:
         planes = [image.transpose(2, 0, 1) for image in images]
+        if len({image.dtype for image in images}) > 1:
+            raise _dtypes(name, images, keys)
         if self.mode == "list":
             return {name: [np.ascontiguousarray(p) for p in planes]}
         if self.mode == "stack":
@@ -158,6 +161,16 @@ class Collate:
                 out[row, : mask.shape[0], : mask.shape[1]] = mask
             return out
         return _stack(name, arrays, keys)
+
+
+def _dtypes(name: str, images: list[NDArray[Any]], keys: Sequence[str]) -> UsageError:
+    found = {image.dtype: key for image, key in zip(images, keys, strict=False)}
+    named = ", ".join(f"{dtype} (sample {key!r})" for dtype, key in found.items())
+    return UsageError(
+        f"{name!r} has several dtypes in one batch: {named}; a transform that converts"
+        " images has to convert all of them",
+        stage="collate",
+    )
 
 
 def _stack(name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> NDArray[Any]:

@@ -2,22 +2,24 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import IterableDataset
 
+from fiberaug.budget import SharedBudget
 from fiberaug.collate import RAGGED, Collate
 from fiberaug.decode.fields import describe_fields
 from fiberaug.decode.options import parse_decode
 from fiberaug.decode.sample import SampleDecoder
-from fiberaug.engine import POLICIES
+from fiberaug.engine import POLICIES, skips
 from fiberaug.errors import UsageError
 from fiberaug.jobs.mapping import resolve_fields
 from fiberaug.making import SOURCE, OnError, Setup
 from fiberaug.passes import PassControl, PlainPass
 from fiberaug.planning import make_plan
-from fiberaug.ranks import group_rank, resolve_rank
+from fiberaug.ranks import Share
 from fiberaug.record import RecordContext
 from fiberaug.selecting import Subset
 from fiberaug.shards.cache import ShardCache
@@ -94,6 +96,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             one of these. Defaults to ``replace``, in evaluation to ``mask``.
         max_errors: Share of the epoch that may be broken before the run stops; at least
             10 samples may.
+        on_shard_error: ``raise``, or ``skip``: samples of a damaged or missing shard
+            are as broken ones, and do not count; without an index they are left out.
         batch_size: Rows of this rank's batches, for a plain torch DataLoader.
         rank: This process's rank. None: torch.distributed, else ``RANK``, else 0.
         world_size: Number of ranks. None: torch.distributed, else ``WORLD_SIZE``,
@@ -134,6 +138,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         decoders: Mapping[str, Callable[[bytes], Any]] | None = None,
         on_error: OnError | None = None,
         max_errors: float = 0.001,
+        on_shard_error: str = "raise",
         batch_size: int | None = None,
         rank: int | None = None,
         world_size: int | None = None,
@@ -151,8 +156,6 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     ) -> None:
         super().__init__()
         _check(views, record, batch_size, max_errors, on_error)
-        if rank is not None or world_size is not None:
-            rank, world_size = resolve_rank(rank, world_size)
         on_error = on_error or ("replace" if train else "mask")
         if not train and on_error == "replace":
             on_error = "mask"  # a stand-in would count a sample twice
@@ -160,8 +163,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         if not isinstance(shuffle, bool):
             window, shuffle = shuffle, shuffle > 0
         self.train, self.record, self.max_errors = train, record, max_errors
-        self.batch_size, self._rank, self._world_size = batch_size, rank, world_size
-        self._noted: tuple[int, int] | None = None
+        self.batch_size, self._share = batch_size, Share(rank, world_size)
         self._index_dir = None if index_dir is None else str(Path(index_dir).absolute())
         self.shard_set: ShardSet = resolve(
             shards,
@@ -176,7 +178,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         )  # fmt: skip
         manifest = self.shard_set.manifest
         self.classes: tuple[str, ...] = manifest.classes if manifest else ()
-        self.extensions, self.specs = resolve_fields(self.shard_set, fields)
+        skip = skips(on_shard_error)
+        self.extensions, self.specs = resolve_fields(self.shard_set, fields, skip=skip)
         from fiberaug import processors  # noqa: F401, PLC0415  # recipes name them
         from fiberaug.augment.resolve import recipe_hash, resolve_transform  # noqa: PLC0415  # 1.7 s of import
 
@@ -204,6 +207,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             ),
             pipeline=self.pipeline,
             on_error=on_error,
+            skip_shards=skip,
             ignore_index=ignore_index,
             views=views,
             pixel_hash=pixel_hash,
@@ -216,17 +220,30 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         self.run_environment: Mapping[str, str] | None = None
         """Where the set was opened from a run folder: the environment of that run."""
         self._context: RecordContext | None = None
-        self._control = PassControl(fixed=not train)
+        self._control = PassControl(fixed=not train, budget=SharedBudget())
 
     @property
     def rank(self) -> int:
         """This process's rank."""
-        return resolve_rank(self._rank, self._world_size, self._noted)[0]
+        return self.share[0]
 
     @property
     def world_size(self) -> int:
         """Number of ranks."""
-        return resolve_rank(self._rank, self._world_size, self._noted)[1]
+        return self.share[1]
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Rank and number of ranks, as they are now."""
+        return self._share()
+
+    def serve(self, loader: Any) -> None:  # noqa: ANN401  # our loader, a floor above
+        """Hand on ``set_epoch`` to ``loader``, as long as it lives."""
+        self._control.serve(loader)
+
+    def refuse_second_split(self) -> None:
+        """Check that no framework deals out what a plain torch DataLoader gets."""
+        self._share.refuse_second_split(in_loader=self._control.serves)
 
     @property
     def num_samples(self) -> int:
@@ -239,7 +256,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         Raises:
             TypeError: The shards have no index.
         """
-        rank, world = self.rank, self.world_size
+        rank, world = self.share
         size = (self.batch_size or 1) * world
         total = steps(self.plan.n, size, drop_last=False)
         positions, pads = rank_range(self.plan.n, size, max(0, total - 1), rank, world)
@@ -262,9 +279,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         return self._engine
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the engine behind; a worker without a process group learns its rank."""
-        noted = group_rank() or self._noted
-        return {**self.__dict__, "_engine": None, "_noted": noted}
+        """Leave the engine behind."""
+        return {**self.__dict__, "_engine": None}
 
     def collate(self, *, mode: str, pad_to: int) -> Collate:
         """Return the worker's half of collating this set's samples.
@@ -342,13 +358,16 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
 
     def state(self, epoch: int, position: int) -> dict[str, Any]:
         """Return the state after ``position`` samples of ``epoch`` over all ranks."""
+        return {**self._identity, "epoch": epoch, "position": position}
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        """What a state belongs to; the plan's digest costs 1 us a shard."""
         return {
             "v": STATE_VERSION,
             "plan": self.plan.to_json(),
             "fingerprint": self.shard_set.fingerprint,
             "recipe": self.recipe_hash,
-            "epoch": epoch,
-            "position": position,
         }
 
     def read_state(self, state: Mapping[str, Any]) -> tuple[int, int]:
@@ -361,7 +380,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         return check_state(state, self.state(0, 0), samples=samples)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass of a plain torch DataLoader ``epoch``; reaches workers."""
+        """Make the next pass ``epoch``, in our loader or in workers of torch's."""
         self._control.set_epoch(epoch)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

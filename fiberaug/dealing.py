@@ -72,16 +72,19 @@ def spread(counts: Sequence[int], most: int) -> tuple[int, ...]:
 def allocate(total: int, weights: Sequence[float]) -> tuple[int, ...]:
     """Return whole numbers in proportion to ``weights`` that sum up to ``total``.
 
-    Largest remainders get what rounding down leaves; equal ones in their order.
+    Largest remainders get what rounding down leaves; equal ones in their order. It is
+    done in fractions: no rounding of floats differs between machines.
 
     >>> allocate(10, (1, 1, 1))
     (4, 3, 3)
     """
-    shares = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64) * total
-    parts = np.floor(shares).astype(np.int64)
-    order = np.argsort(parts - shares, kind="stable")
-    parts[order[: total - int(parts.sum())]] += 1
-    return tuple(parts.tolist())
+    exact = [Fraction(weight) for weight in weights]
+    shares = [total * weight / sum(exact) for weight in exact]
+    parts = [share.numerator // share.denominator for share in shares]
+    order = sorted(range(len(parts)), key=lambda i: parts[i] - shares[i])
+    for i in order[: total - sum(parts)]:
+        parts[i] += 1
+    return tuple(parts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,8 +97,9 @@ class Balance:
     deals: NDArray[np.int64]
     """[G] m: how often each group is dealt in an epoch."""
 
-    starts: NDArray[np.int64]
-    """[shards + 1, G] weight of each group before each shard; the last row is n."""
+    starts: NDArray[Any]
+    """[shards + 1, G] weight of each group before each shard; the last row is n. An
+    integer dtype; columns lie together."""
 
     unit: int = 1
     """Weight by which an epoch moves on: that of an ordinary sample."""
@@ -107,8 +111,9 @@ class Balance:
 
     def counts(self, epoch: int) -> NDArray[np.int64]:
         """Return how many positions each shard has in an epoch, [shards]."""
-        dealt = self._before(epoch, self.starts, np.arange(len(self.groups)))
-        counts: NDArray[np.int64] = np.diff(dealt, axis=0).sum(axis=1)
+        counts = np.zeros(len(self.starts) - 1, np.int64)
+        for group in range(len(self.groups)):  # one at a time: little memory
+            counts += np.diff(self._before(epoch, self.starts[:, group], group))
         return counts
 
     def rows(
@@ -125,18 +130,32 @@ class Balance:
             shard: Number of the shard.
             labels: [samples] class ids; ignored where the whole set is one group.
             weights: [samples] weights; None: 1 each.
+
+        Raises:
+            UsageError: The samples do not have the weights that ``starts`` says.
         """
         group = np.zeros(len(labels), np.int64)
+        known = np.ones(len(labels), np.bool_)
         if self.groups[0] >= 0:
             group = np.searchsorted(self.groups, labels)
+            group = np.minimum(group, len(self.groups) - 1)
+            known = self.groups[group] == labels
         size = np.ones(len(labels), np.int64) if weights is None else weights
+        have = np.zeros(len(self.groups), np.int64)
+        np.add.at(have, group, size)
+        stated = self.starts[shard + 1].astype(np.int64) - self.starts[shard]
+        if not known.all() or (have != stated).any():
+            raise UsageError(
+                f"shard {shard} has other classes or weights than were counted:"
+                f" {have.tolist()[:20]}, expected {stated.tolist()[:20]}"
+            )
         order = np.argsort(group, kind="stable")
         ends = np.cumsum(size[order])
         firsts = np.searchsorted(group[order], np.arange(len(self.groups)))
         before = np.concatenate([[0], ends])[firsts]
         end = np.empty(len(labels), np.int64)
         end[order] = ends - before[group[order]]
-        end += self.starts[shard, group]
+        end += self.starts[shard, group].astype(np.int64)
         repeats = self._before(epoch, end, group) - self._before(
             epoch, end - size, group
         )
@@ -145,7 +164,7 @@ class Balance:
         return samples, np.arange(len(samples)) - np.repeat(first, repeats)
 
     def _before(
-        self, epoch: int, weight: NDArray[np.int64], group: NDArray[np.int64]
+        self, epoch: int, weight: NDArray[Any], group: NDArray[np.int64] | int
     ) -> NDArray[np.int64]:
         """Return how often the weights below ``weight`` of each group are dealt."""
         whole = [max(1, n) for n in self.starts[-1].tolist()]

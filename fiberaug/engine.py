@@ -4,16 +4,43 @@ One engine lives in each process. It holds no random state and no position, so a
 process can build any sample at any time and gets the same pixels.
 """
 
-from fiberaug.errors import DataRefused, SampleBroken, ShardDamaged, UsageError
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from fiberaug.errors import (
+    DataRefused,
+    SampleBroken,
+    ShardDamaged,
+    StoreError,
+    UsageError,
+)
+from fiberaug.losing import LostShards
 from fiberaug.making import Failure, Made, Maker, Setup
 from fiberaug.order import Order, open_order
 from fiberaug.record import PackedRecord
 from fiberaug.shards.readahead import ReadAhead
 
-__all__ = ["ATTEMPTS", "POLICIES", "Engine", "first_visit_of_stand_in"]
+__all__ = ["ATTEMPTS", "POLICIES", "Engine", "first_visit_of_stand_in", "skips"]
 
 ATTEMPTS = 16
+DRAWS = 4096
+"""Stand-ins drawn for one position: those in damaged shards are no attempts."""
+
+_FOUND_IN_A_ROW = 256  # opening a shard in vain can cost a time-out each
 POLICIES = ("replace", "mask", "raise")
+
+
+def skips(on_shard_error: str) -> bool:
+    """Return whether damaged shards are skipped.
+
+    Raises:
+        UsageError: ``on_shard_error`` is not one of ``raise`` and ``skip``.
+    """
+    if on_shard_error not in {"raise", "skip"}:
+        raise UsageError(
+            f"on_shard_error must be 'raise' or 'skip', got {on_shard_error!r}"
+        )
+    return on_shard_error == "skip"
 
 
 def first_visit_of_stand_in(position: int, attempt: int) -> int:
@@ -31,6 +58,8 @@ class Engine(Maker):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._orders: dict[int, Order] = {}
+        self.lost = LostShards(setup.refs)
+        """The damaged shards that were found, with ``skip_shards``."""
         self._ahead: ReadAhead | None = None
         if setup.cache is not None:
             shards, windows = len(setup.refs), setup.windows
@@ -44,6 +73,7 @@ class Engine(Maker):
                 self._orders.pop(next(iter(self._orders)))
             ahead = self._ahead
             count = self._pool.count if ahead is None else ahead.counter(epoch)
+            count = self._counter(epoch, count)
             found = open_order(self.setup.plan, epoch, len(self.setup.refs), count)
             self._orders[epoch] = found
         return found
@@ -73,45 +103,40 @@ class Engine(Maker):
             position: Position in the epoch.
             pad: The row only fills up a batch.
 
+        Where damaged shards are skipped, their samples are as broken ones, without a
+        key. The draws 0, 1, ... that fall on damaged shards are passed over, so that
+        the 16 attempts are samples of sound shards.
+
         Raises:
             DataRefused: The sample is broken and the policy is ``raise``; or none of 16
                 stand-ins can be made.
-            ShardDamaged: The shard itself is broken.
+            ShardDamaged: The shard itself is broken, or all of them are.
+            StoreError: The shard cannot be read.
         """
         order = self.order(epoch)
         if self._ahead is not None and not pad:
             self._ahead.at(epoch, order, position)
-        shard, index, visit = self.locate(epoch, position)
         failures: list[Failure] = []
-        broken: PackedRecord | None = None
-        policy = "replace"
-        for attempt in range(ATTEMPTS + 1):
-            if attempt:
-                shard, row = order.stand_in(position, attempt - 1)
-                index, _ = self._place(epoch, shard, row)
-                visit = first_visit_of_stand_in(position, attempt - 1)
-            try:
-                made = self._views(shard, index, epoch, position, visit)
-            except ShardDamaged:
-                raise
-            except DataRefused as error:
-                if not attempt:
-                    policy = self._policy(error)
-                    broken = self._bare(shard, index, position)
-                if policy == "raise":
-                    raise
-                failures.append(
-                    self._failure(error, shard, index, epoch, position, attempt)
-                )
-                continue
-            if failures and policy == "mask" and broken is not None:
-                return made._replace(
-                    packed=broken,
-                    is_pad=True,
-                    failures=tuple(failures),
-                    more=tuple((fields, broken) for fields, _ in made.more),
-                )
-            return made._replace(is_pad=pad, failures=tuple(failures))
+        bare: PackedRecord | None = None
+        policy, attempt = "replace", 0
+        for shard, row in self._deals(order, epoch, position):
+            made = self._attempt(epoch, position, shard, row, attempt)
+            if isinstance(made, Made):
+                return _delivered(made, failures, bare, pad=pad)
+            if not attempt:
+                policy = self._policy(made.error)
+                bare = self._bare(made, shard, position) if policy == "mask" else None
+            if policy == "raise" or (made.whole and not self.setup.skip_shards):
+                raise made.error
+            if made.whole:
+                self._lose(epoch, position, shard, made.error)
+                if attempt:
+                    continue  # a draw that falls on a damaged shard is not an attempt
+            else:
+                failures.append(self._failure(made, shard, epoch, position, attempt))
+            attempt += 1
+            if attempt > ATTEMPTS:
+                break
         raise SampleBroken(
             f"position {position} of epoch {epoch} and {ATTEMPTS} stand-ins are broken;"
             f" the last: {failures[-1].reason}",
@@ -120,7 +145,71 @@ class Engine(Maker):
             stage=failures[0].stage,
         )
 
-    def _policy(self, error: DataRefused) -> str:
+    def _deals(
+        self, order: Order, epoch: int, position: int
+    ) -> Iterator[tuple[int, int]]:
+        """Yield (shard, row) of the sample that the plan deals, then of stand-ins.
+
+        Raises:
+            ShardDamaged: Too many of them are in damaged shards.
+        """
+        yield order.locate(position)
+        lost = self.lost.count(epoch)
+        for draw in range(DRAWS):
+            if self.lost.count(epoch) - lost > _FOUND_IN_A_ROW:
+                break
+            yield order.stand_in(position, draw)
+        raise ShardDamaged(
+            f"{self.lost.count(epoch)} of {len(self.setup.refs)} shards are damaged,"
+            f" and no stand-in for position {position} of epoch {epoch} was found in"
+            " the others; restore the shards",
+            stage="read",
+        )
+
+    def _attempt(
+        self, epoch: int, position: int, shard: int, row: int, attempt: int
+    ) -> "Made | _Broken":
+        """Return the sample of a row, or why there is none."""
+        visit = self.order(epoch).visit(position)
+        lost = self.lost.get(epoch, shard)
+        if lost is not None:
+            return _Broken(lost, whole=True, number=row, visit=visit)
+        self.progress.sample(position, shard, row, self._reading)
+        try:
+            self._pool[shard]
+        except (DataRefused, StoreError) as error:
+            return _Broken(error, whole=True, number=row, visit=visit)
+        index = row
+        try:
+            index, again = self._place(epoch, shard, row)
+            visit += again
+            if attempt:
+                visit = first_visit_of_stand_in(position, attempt - 1)
+            return self._views(shard, index, epoch, position, visit)
+        except (ShardDamaged, StoreError) as error:
+            return _Broken(error, whole=True, number=index, visit=visit)
+        except DataRefused as error:
+            key = self._pool[shard].index.key(index)
+            return _Broken(error, whole=False, number=index, visit=visit, key=key)
+
+    def _lose(
+        self, epoch: int, position: int, shard: int, error: DataRefused | StoreError
+    ) -> None:
+        self.lost.add(epoch, position, shard, error, uid=self.uid(shard, 0))
+
+    def _counter(self, epoch: int, count: Callable[[int], int]) -> Callable[[int], int]:
+        """Return ``count``, for which a damaged shard has no sample."""
+
+        def counted(shard: int) -> int:
+            try:
+                return count(shard)
+            except (DataRefused, StoreError) as error:
+                self._lose(epoch, 0, shard, error)
+                return 0
+
+        return counted if self.setup.skip_shards else count
+
+    def _policy(self, error: DataRefused | StoreError) -> str:
         policy = self.setup.on_error
         if not isinstance(policy, str):
             policy = policy(error)
@@ -128,30 +217,52 @@ class Engine(Maker):
             raise UsageError(f"on_error must give one of {POLICIES}, got {policy!r}")
         return policy
 
-    def _bare(self, shard: int, index: int, position: int) -> PackedRecord:
-        file = self._pool[shard]
+    def _bare(self, broken: "_Broken", shard: int, position: int) -> PackedRecord:
+        """Return the record of a row that is masked: which sample it is, no more."""
         return PackedRecord(
-            file.index.key(index), file.ref.name, index, self.uid(shard, index),
-            position, 0, 0, (), 0, (),
+            broken.key or "", self.setup.refs[shard].name, broken.number,
+            self.uid(shard, broken.number), position, broken.visit, 0, (), 0, (),
         )  # fmt: skip
 
     def _failure(
-        self,
-        error: DataRefused,
-        shard: int,
-        index: int,
-        epoch: int,
-        position: int,
-        attempt: int,
+        self, broken: "_Broken", shard: int, epoch: int, position: int, attempt: int
     ) -> Failure:
+        error = broken.error
         return Failure(
             shard=error.shard or self.setup.refs[shard].name,
-            key=error.key,
+            key=error.key or broken.key,
             offset=error.offset,
             stage=error.stage,
             reason=f"{type(error).__name__}: {error.message}",
-            uid=self.uid(shard, index),
+            uid=self.uid(shard, broken.number),
             epoch=epoch,
             position=position,
             attempt=attempt,
         )
+
+
+class _Broken(NamedTuple):
+    """Why a sample cannot be made, and which one it is."""
+
+    error: DataRefused | StoreError
+    whole: bool
+    """The whole shard cannot be used."""
+
+    number: int
+    """Of the sample in its shard."""
+
+    visit: int
+    key: str | None = None
+
+
+def _delivered(
+    made: Made, failures: list[Failure], bare: PackedRecord | None, *, pad: bool
+) -> Made:
+    if bare is None:
+        return made._replace(is_pad=pad, failures=tuple(failures))
+    return made._replace(
+        packed=bare,
+        is_pad=True,
+        failures=tuple(failures),
+        more=tuple((fields, bare) for fields, _ in made.more),
+    )

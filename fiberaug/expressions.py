@@ -20,6 +20,7 @@ COLUMNS = ("label", "width", "height", "orientation", "boxes", "group", "weight"
 """Columns that an expression may name."""
 
 _MOST_CHARACTERS = 1000
+_LARGEST = 2**64
 _COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge, ast.Eq: operator.eq, ast.NotEq: operator.ne,
@@ -47,21 +48,24 @@ class Expression:
             raise self._wrong(f"it has {len(text)} characters, {_MOST_CHARACTERS} may")
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
+            self({name: np.zeros(0) for name in COLUMNS})  # all of it is looked at
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            if isinstance(error, UsageError):
+                raise
             raise self._wrong(f"it is no expression: {error}") from None
-        empty = {name: np.zeros(0) for name in COLUMNS}
-        if self._value(self._tree, empty).dtype != np.bool_:
-            raise self._wrong("it is no condition: compare something")
 
     def __call__(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
         """Return which samples meet the condition.
 
+        Comparisons of whole numbers are exact, arithmetic is done in float64.
+
         Args:
             columns: Arrays [samples] by name, see :data:`COLUMNS`.
         """
-        known = {name: np.asarray(columns[name], np.float64) for name in COLUMNS}
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(self._value(self._tree, known), np.bool_)
+        known = {name: columns[name] for name in COLUMNS}
+        with np.errstate(all="ignore"):
+            met = self._condition(self._tree, known)
+        return np.broadcast_to(met, np.shape(known[COLUMNS[0]]))
 
     def _value(  # noqa: PLR0911  # one for each kind of node
         self, node: ast.expr, columns: Mapping[str, Any]
@@ -80,30 +84,50 @@ class Expression:
             if isinstance(node.op, ast.Not):
                 return ~self._condition(node.operand, columns)
             if isinstance(node.op, ast.USub):
-                return -self._number(node.operand, columns)
+                value = self._number(node.operand, columns)
+                return -value if isinstance(value, int) else -np.float64(value)
         if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-            left, right = (self._number(n, columns) for n in (node.left, node.right))
+            left, right = (
+                np.asarray(self._number(side, columns), np.float64)
+                for side in (node.left, node.right)
+            )
             return _ARITHMETIC[type(node.op)](left, right)
         if isinstance(node, ast.Compare):
             return self._compare(node, columns)
         raise self._wrong(f"{ast.unparse(node)!r} is not in the grammar")
 
     def _compare(self, node: ast.Compare, columns: Mapping[str, Any]) -> Any:  # noqa: ANN401  # as _value
-        left, parts = self._number(node.left, columns), []
-        for how, right_node in zip(node.ops, node.comparators, strict=True):
+        sides, parts = [node.left, *node.comparators], []
+        for left, how, right in zip(sides, node.ops, sides[1:], strict=False):
             if isinstance(how, ast.In | ast.NotIn):
-                if not isinstance(right_node, ast.Tuple | ast.List | ast.Set):
+                if not isinstance(right, ast.Tuple | ast.List | ast.Set):
                     raise self._wrong("`in` needs a list, such as (1, 2)")
-                values = [self._number(item, {}) for item in right_node.elts]
-                found = np.isin(left, values)
+                found = np.zeros((), np.bool_)
+                for item in right.elts:
+                    found = found | self._pair(operator.eq, left, item, columns)
                 parts.append(~found if isinstance(how, ast.NotIn) else found)
-                continue
-            if type(how) not in _COMPARE:
+            elif type(how) in _COMPARE:
+                parts.append(self._pair(_COMPARE[type(how)], left, right, columns))
+            else:
                 raise self._wrong(f"{ast.unparse(node)!r} is not in the grammar")
-            right = self._number(right_node, columns)
-            parts.append(np.asarray(_COMPARE[type(how)](left, right)))
-            left = right
         return np.logical_and.reduce(np.broadcast_arrays(*parts))
+
+    def _pair(
+        self,
+        compare: Callable[[Any, Any], Any],
+        left: ast.expr,
+        right: ast.expr,
+        columns: Mapping[str, Any],
+    ) -> NDArray[np.bool_]:
+        values = []
+        for side, other in ((left, right), (right, left)):
+            named = isinstance(side, ast.Constant) and isinstance(side.value, str)
+            if named and not (isinstance(other, ast.Name) and other.id == "label"):
+                raise self._wrong(f"{ast.unparse(side)} is compared with no label")
+            values.append(
+                self._class(side.value) if named else self._number(side, columns)  # type: ignore[attr-defined]
+            )
+        return np.asarray(compare(*values), np.bool_)
 
     def _condition(self, node: ast.expr, columns: Mapping[str, Any]) -> Any:  # noqa: ANN401  # as _value
         value = np.asarray(self._value(node, columns))
@@ -117,16 +141,19 @@ class Expression:
             raise self._wrong(f"{ast.unparse(node)!r} is no number")
         return value
 
-    def _constant(self, value: object) -> float:
-        if isinstance(value, str):
-            if value not in self._classes:
-                raise self._wrong(
-                    f"there is no class {value!r}; there are {list(self._classes)[:20]}"
-                )
-            return float(self._classes[value])
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._wrong(f"{value!r} is neither a number nor a class")
-        return float(value)
+    def _class(self, name: str) -> int:
+        if name not in self._classes:
+            raise self._wrong(
+                f"there is no class {name!r}; there are {list(self._classes)[:20]}"
+            )
+        return self._classes[name]
+
+    def _constant(self, value: object) -> int | float:
+        if type(value) is int and abs(value) < _LARGEST:
+            return value
+        if not isinstance(value, float):
+            raise self._wrong(f"{value!r:.40} is no number below 2**64")
+        return value
 
     def _wrong(self, why: str) -> UsageError:
         return UsageError(

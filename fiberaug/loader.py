@@ -9,15 +9,18 @@ from typing import Any, Self
 
 import torch
 
-from fiberaug.batching import TARGETS, BatchFinisher, SampleFinisher
+from fiberaug.batching import BatchFinisher, SampleFinisher
 from fiberaug.budget import ErrorBudget
 from fiberaug.counting import Counters
 from fiberaug.dataset import StreamingDataset
 from fiberaug.errors import UsageError
-from fiberaug.loading import LoaderPass, batches
+from fiberaug.gradients import announce, withdraw
+from fiberaug.loading import EpochSetter, LoaderPass, batches, check_loader
+from fiberaug.ranks import same_world
 from fiberaug.runlog import RecordLog
 from fiberaug.sharing import steps
-from fiberaug.transport import Builder, Message, Request, Workers, read_error
+from fiberaug.transport import Builder, Message, Request, read_error
+from fiberaug.workers import Workers
 
 __all__ = ["DataLoader"]
 
@@ -43,6 +46,11 @@ class DataLoader:
         pin_memory: Page-locked batches, for faster copies to a GPU.
         drop_last: Drop the last, short global batch.
         timeout: Seconds to wait for a batch of a worker; 0 waits for ever.
+        worker_restarts: Deaths of workers that a pass survives: workers start again and
+            are asked again, so nothing is lost and nothing comes twice.
+        watchdog: Seconds without any progress on a sample that is waited for after
+            which its worker is ended as hung, s; 0: never. A slow worker that makes
+            progress is left alone. Without workers it is a warning in the log.
         worker_init_fn: Called with the worker's number when it starts.
         multiprocessing_context: ``fork``, ``spawn``, ``forkserver`` or a context.
         prefetch_factor: Batches that each worker makes ahead; default 2.
@@ -60,7 +68,6 @@ class DataLoader:
     """
 
     sampler = None
-    batch_sampler = None
     generator = None
 
     def __init__(
@@ -74,6 +81,8 @@ class DataLoader:
         pin_memory: bool = False,
         drop_last: bool = False,
         timeout: float = 0,
+        worker_restarts: int = 0,
+        watchdog: float = 120.0,
         worker_init_fn: Callable[[int], None] | None = None,
         multiprocessing_context: Any = None,  # noqa: ANN401  # a name or a context, as torch
         prefetch_factor: int | None = None,
@@ -85,42 +94,18 @@ class DataLoader:
         output: Sequence[str] | None = None,
         log: str | Path | None = None,
     ) -> None:
-        if not isinstance(dataset, StreamingDataset):
-            raise UsageError(
-                f"dataset must be a StreamingDataset, got {type(dataset).__name__}"
-            )
-        if batch_size < 1:
-            raise UsageError(f"batch_size must be >= 1, got {batch_size}")
-        if dataset.batch_size not in {None, batch_size}:
-            raise UsageError(
-                f"the data set was told batch_size={dataset.batch_size}, the loader"
-                f" {batch_size}"
-            )
-        if num_workers < 0:
-            raise UsageError(f"num_workers must be >= 0, got {num_workers}")
-        if not num_workers and (persistent_workers or prefetch_factor or timeout):
-            raise UsageError(
-                "persistent_workers, prefetch_factor and timeout need num_workers >= 1"
-            )
-        if targets not in TARGETS:
-            raise UsageError(f"targets must be one of {TARGETS}, got {targets!r}")
-        if dataset.views > 1 and targets in {"torchvision", "yolo"}:
-            raise UsageError(
-                f"targets={targets!r} is for one view of a sample, the data set makes"
-                f" {dataset.views}; give targets='list' or 'padded'"
-            )
-        if shuffle is not None and shuffle != dataset.plan.shuffle:
-            raise UsageError(
-                f"shuffle={shuffle} does not agree with the data set's"
-                f" {dataset.plan.shuffle}; the order is a matter of the data set: give"
-                " it there"
-            )
+        check_loader(
+            dataset, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers,
+            of_workers=(persistent_workers, prefetch_factor, timeout, worker_restarts),
+            worker_restarts=worker_restarts, watchdog=watchdog, targets=targets,
+        )  # fmt: skip
         self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
         self.num_workers, self.pin_memory, self.timeout = (
             num_workers,
             pin_memory,
             timeout,
         )
+        self.worker_restarts, self.watchdog = worker_restarts, watchdog
         self.collate_fn, self.worker_init_fn = collate_fn, worker_init_fn
         self.multiprocessing_context = multiprocessing_context
         self.prefetch_factor, self.persistent_workers = (
@@ -128,8 +113,8 @@ class DataLoader:
             persistent_workers,
         )
         self.device = device
-        self.rank, self.world_size = dataset.rank, dataset.world_size
-        self.log = None if log is None else RecordLog(log, rank=self.rank)
+        dataset.serve(self)
+        self.log = None if log is None else RecordLog(log, rank=dataset.rank)
         self._builder = Builder(
             dataset.setup,
             dataset.collate(mode=collate, pad_to=pad_to),
@@ -145,6 +130,8 @@ class DataLoader:
         self._pass: weakref.ref[LoaderPass] | None = None
         self._pending: tuple[int, int] | None = (0, 0)
         self._epoch = self._position = 0
+        self._share = 0, 1  # rank and world size of the pass
+        self.end_of_dataloader, self.remainder = False, -1  # for Accelerate
         self._logging = False
         self._budget = ErrorBudget(dataset.max_errors)
         self._counters = Counters()
@@ -158,8 +145,23 @@ class DataLoader:
         return steps(self.dataset.plan.n, self._global_batch, drop_last=self.drop_last)
 
     @property
+    def rank(self) -> int:
+        """This process's rank: the data set's, else that of torch.distributed."""
+        return self.dataset.rank
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return self.dataset.world_size
+
+    @property
     def _global_batch(self) -> int:
         return self.batch_size * self.world_size
+
+    @property
+    def batch_sampler(self) -> "EpochSetter":
+        """Its ``sampler`` is this loader: where Lightning looks for ``set_epoch``."""
+        return EpochSetter(self)
 
     @property
     def epoch(self) -> int:
@@ -214,10 +216,12 @@ class DataLoader:
         ``images_per_s``; ``wait_s`` spent waiting for batches; ``decode_s`` and
         ``augment_s`` summed over workers; ``queue_fill``, the share of batches that
         were ready when asked for; ``quarantined``, distinct broken samples of this
-        epoch; ``share/real``.
+        epoch, ``quarantined_shards``, damaged shards that it goes without;
+        ``share/real``.
         """
         return self._counters.stats() | {
             "quarantined": float(len(self._budget)),
+            "quarantined_shards": float(self._budget.shards),
             "share/real": 1.0,
         }
 
@@ -256,13 +260,20 @@ class DataLoader:
             self._pending = self._epoch + 1 if self.dataset.train else 0, 0
         self._epoch, self._position = self._pending
         self._pending = None
+        self._share = self.dataset.share
+        announce(self)
+        self.end_of_dataloader = False
         self._budget.start()
         self._counters.start()
         if self.log is not None and not self._logging:
+            self.log.of_rank(self._share[0])
             self.log.start(self.dataset.manifest())
             self._logging = True
         if self._workers is None:
-            self._workers = Workers(self._builder, self.num_workers, self._options())
+            self._workers = Workers(
+                self._builder, self.num_workers, self._options(),
+                watchdog_s=self.watchdog, restarts=self.worker_restarts,
+            )  # fmt: skip
         return self._epoch, self._workers.run(
             self._requests(self._epoch, self._position)
         )
@@ -271,6 +282,7 @@ class DataLoader:
         run = self._pass() if self._pass is not None else None
         if run is not None:
             run.stop()
+        withdraw(self)
         self._pass = None
 
     def _options(self) -> dict[str, Any]:
@@ -285,11 +297,9 @@ class DataLoader:
         return options
 
     def _requests(self, epoch: int, first: int) -> Iterator[Request]:
-        plan, size = self.dataset.plan, self._global_batch
+        plan, size = self.dataset.plan, self.batch_size * self._share[1]
         end = plan.n if plan.counts is not None else None
-        request = Request(
-            epoch, first, size, self.rank, self.world_size, self.drop_last
-        )
+        request = Request(epoch, first, size, *self._share, self.drop_last)
         return batches(request, end)
 
     def receive(self, epoch: int, messages: Iterator[Message]) -> Any:  # noqa: ANN401
@@ -299,15 +309,20 @@ class DataLoader:
             StopIteration: The pass is complete.
             FiberAugError: A sample, a shard or a worker failed.
         """
+        same_world(self._share, self.dataset.share)
         asked = time.perf_counter()
         message = next(messages, None)
         waited = time.perf_counter() - asked
+        if message is not None:
+            self._spend(message)
         if message is None or message.over:
+            self._budget.report(epoch)
             if self._pending is None:
                 self._pending = (epoch + 1 if self.dataset.train else 0), 0
             if self.log is not None:
                 self.log.close()
                 self._logging = False
+            withdraw(self)
             raise StopIteration
         if message.error is not None:
             raise read_error(message.error)
@@ -318,8 +333,15 @@ class DataLoader:
             lines = records.texts()
             self.log.write(t for t, pad in zip(lines, pads, strict=True) if not pad)
         batch = self._finish(message, records, self._builder.engine.finish)
-        self._position = message.end
+        self._note_end(message.end)
         return batch
+
+    def _note_end(self, end: int) -> None:
+        plan, size = self.dataset.plan, self.batch_size * self._share[1]
+        rows, self._position = end - self._position, end
+        self.remainder = 0 if rows == size else rows
+        left = plan.n - end if plan.counts is not None else size
+        self.end_of_dataloader = left < size if self.drop_last else left <= 0
 
     def _count(self, message: Message, waited: float) -> None:
         self._counters.add(
@@ -328,8 +350,12 @@ class DataLoader:
             decode_s=message.decode_s,
             augment_s=message.augment_s,
         )
+
+    def _spend(self, message: Message) -> None:
+        if not message.failures:
+            return
         if self.log is not None:
-            self.log.quarantine(message.failures)
+            self.log.quarantine(self._budget.fresh(message.failures))
         counts = self.dataset.plan.counts
         samples = sum(counts) if counts is not None else message.end
         self._budget.spend(message.failures, samples=samples)

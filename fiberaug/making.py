@@ -14,9 +14,10 @@ from fiberaug.decode.header import ImageHeader
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import FiberAugError
 from fiberaug.plan import Plan
+from fiberaug.progress import AUGMENT, DECODE, FETCH, READ, Progress
 from fiberaug.record import PackedRecord
+from fiberaug.rows import Rows
 from fiberaug.seeding import ShardUids, key
-from fiberaug.selecting import Rows
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.pool import ShardPool
 from fiberaug.shards.reader import ShardRef
@@ -62,6 +63,9 @@ class Setup:
     windows: int = 1
     """Windows of each lane that the cache can hold."""
 
+    skip_shards: bool = False
+    """Whether a damaged shard is an event, as a broken sample is."""
+
     views: int = 1
     """How often each sample is augmented; it is decoded once."""
 
@@ -86,6 +90,9 @@ class Failure(NamedTuple):
     epoch: int
     position: int
     attempt: int
+    samples: int | None = 1
+    """Samples that are lost. A whole shard has no key, and None where it was not
+    counted."""
 
 
 class Made(NamedTuple):
@@ -140,6 +147,9 @@ class Maker:
         self._pool = ShardPool(setup.refs, most=most, cache=setup.cache)
         self._uids: dict[int, ShardUids] = {}
         self._augment: cpu.CpuEngine | None = None
+        self.progress = Progress()
+        """What this process is at."""
+        self._reading = READ if setup.cache is None else FETCH
         self.decode_s = 0.0
         self.augment_s = 0.0
         if setup.pipeline is not None:
@@ -206,9 +216,12 @@ class Maker:
     def _read(self, shard: int, index: int) -> _Read:
         file = self._pool[shard]
         name = file.index.key(index)
+        self.progress.name(name, self._reading)
         started = time.perf_counter()
         try:
-            fields, header = self.setup.decoder(file.read(index))
+            members = file.read(index)
+            self.progress.enter(DECODE)
+            fields, header = self.setup.decoder(members)
         except FiberAugError as error:
             raise error.located(shard=file.ref.name, key=name) from None
         except Exception as error:
@@ -229,6 +242,7 @@ class Maker:
         operations: list[tuple[int, dict[str, Any]]] = []
         started = time.perf_counter()
         if self._augment is not None:
+            self.progress.enter(AUGMENT)
             seed = self.setup.plan.seed if seed is None else seed
             keys = partial(key, seed, deal.epoch, read.uid, deal.visit, deal.view)
             try:
@@ -238,10 +252,10 @@ class Maker:
             except FiberAugError as error:
                 raise error.located(shard=read.shard, key=read.key) from None
             except Exception as error:
-                error.add_note(
-                    _whose(read.key, read.shard)
-                    + f" (epoch {deal.epoch}, position {deal.position})"
-                )
+                place = f" (epoch {deal.epoch}, position {deal.position})"
+                running = self._augment.running
+                within = f", in {running}" if running else ""
+                error.add_note(_whose(read.key, read.shard) + place + within)
                 raise
         self.augment_s += time.perf_counter() - started
         packed = PackedRecord(

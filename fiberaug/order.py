@@ -44,6 +44,20 @@ def hash64(*words: int) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
+def _hashes(count: int, *words: int) -> NDArray[np.uint64]:
+    """Return ``hash64(*words, i)`` of i = 0 .. count - 1, in a third of the time."""
+    start = blake2b(
+        b"".join(word.to_bytes(8, "little") for word in words), digest_size=8
+    )
+    last = np.arange(count, dtype="<u8").tobytes()
+    digests = bytearray()
+    for at in range(0, len(last), 8):
+        digest = start.copy()
+        digest.update(last[at : at + 8])
+        digests += digest.digest()
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
 def _mix(x: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
     x = x + np.uint64(key)
     x ^= x >> np.uint64(30)
@@ -63,8 +77,7 @@ def keyed_permutation(size: int, *words: int) -> NDArray[np.int64]:
 def _shard_permutation(plan: Plan, epoch: int, shards: int) -> NDArray[np.int64]:
     if not plan.shuffle:
         return np.arange(shards, dtype=np.int64)
-    keys = [hash64(_SHARDS, plan.seed, epoch, shard) for shard in range(shards)]
-    return np.argsort(np.asarray(keys, np.uint64), kind="stable")
+    return np.argsort(_hashes(shards, _SHARDS, plan.seed, epoch), kind="stable")
 
 
 class _Windows:
@@ -215,7 +228,7 @@ class VirtualOrder:
     """The order of one epoch of ``plan.epoch_size`` positions.
 
     Epoch e is positions [eE, (e + 1)E) of the endless row of the set's own passes, so
-    every sample comes once in each N positions, however E and N fit.
+    every sample comes once in each pass, however E and N fit.
 
     Args:
         plan: The plan.
@@ -283,7 +296,7 @@ def open_order(
     """
     if plan.counts is None:
         return DiscoveredOrder(plan, epoch, shards, count)
-    if plan.epoch_size is not None:
+    if plan.epoch_size is not None and plan.balance is None:
         return VirtualOrder(plan, epoch)
     return EpochOrder(plan, epoch)
 
@@ -296,9 +309,10 @@ def _cached_order(plan: Plan, epoch: int) -> Order:
 
 
 def locate(plan: Plan, epoch: int, position: int) -> tuple[int, int]:
-    """Return (shard, index in shard) of a position of an epoch.
+    """Return (shard, row in shard) of a position of an epoch.
 
-    Pure: the same arguments give the same answer on every machine.
+    Pure: the same arguments give the same answer on every machine. The row is the
+    sample's number in the shard, unless the plan has a subset or a balance.
 
     Raises:
         IndexError: The position is not in [0, N).

@@ -6,17 +6,21 @@ first to begin a pass raises the epoch, the others find the pass there. Every wr
 one aligned 64-bit store of a value that all workers of the pass compute alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Self
+from weakref import ref
 
 import torch
 from torch.utils.data import get_worker_info
 
+from fiberaug.budget import SharedBudget
 from fiberaug.collate import finish_fields
 from fiberaug.engine import Engine
-from fiberaug.errors import UsageError
-from fiberaug.making import Made
+from fiberaug.errors import StateMismatch, UsageError
+from fiberaug.jobs.crew import end_with_parent
+from fiberaug.making import Failure, Made
 from fiberaug.sharing import rank_range, worker_batches
 
 if TYPE_CHECKING:
@@ -40,17 +44,38 @@ class PassControl:
 
     Args:
         fixed: Every pass is epoch 0.
+        budget: Where all workers count broken samples.
     """
 
-    def __init__(self, *, fixed: bool) -> None:
+    def __init__(self, *, fixed: bool, budget: SharedBudget | None = None) -> None:
         # [session << 40 | pass << 24 | epoch + 1, position to resume at, who resumed]
         words = torch.zeros(3, dtype=torch.int64)
         self._words = words.share_memory_()  # type: ignore[no-untyped-call]
         self._fixed = fixed
         self._begun = 0
+        self.budget = budget
+        self.serves = False
+        self._loaders: list[ref[Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave our loaders where they are."""
+        return {**self.__dict__, "_loaders": []}
+
+    def serve(self, loader: Any) -> None:  # noqa: ANN401  # our loader, a floor above
+        """Hand on the epoch to ``loader``, as long as it lives."""
+        self._loaders = [there for there in self._loaders if there() is not None]
+        self._loaders.append(ref(loader))
+        self.serves = True
 
     def set_epoch(self, epoch: int) -> None:
         """Make ``epoch`` the next pass's; keeps a pending resume of the same epoch."""
+        self._make_next(epoch)
+        for there in self._loaders:
+            loader = there()
+            if loader is not None:
+                loader.set_epoch(epoch)
+
+    def _make_next(self, epoch: int) -> None:
         if not 0 <= epoch <= _MOST_EPOCHS:
             raise UsageError(f"epoch must be in [0, {_MOST_EPOCHS}], got {epoch}")
         if int(self._words[0]) != epoch or int(self._words[2]):
@@ -59,17 +84,13 @@ class PassControl:
 
     def resume(self, epoch: int, position: int) -> None:
         """Make the next pass begin at ``position`` of ``epoch``."""
-        self.set_epoch(epoch)
+        self._make_next(epoch)
         self._words[1], self._words[2] = position, 0
 
     def begin(self) -> tuple[int, int]:
         """Return (epoch, first position) of the pass that begins in this process."""
         self._begun += 1
-        worker = get_worker_info()
-        name = str(worker.seed - worker.id) if worker else "main"
-        digest = blake2b(name.encode(), digest_size=8).digest()
-        session = int.from_bytes(digest, "little") >> (65 - _SESSION_BITS) | 1
-        number = self._begun & _MOST_PASSES
+        session, number = self._session(), self._begun & _MOST_PASSES
         word = int(self._words[0])
         mine = session << _PASS_BITS | number
         epoch = word & _EPOCHS
@@ -85,6 +106,22 @@ class PassControl:
             self._words[2] = mine
             start = int(self._words[1])
         return 0 if self._fixed else epoch, start
+
+    def adopt(self, epoch: int) -> None:
+        """Say that the pass that this process has begun last is ``epoch``.
+
+        All workers of a pass that is restored say so, with the same epoch.
+        """
+        mine = self._session() << _PASS_BITS | self._begun & _MOST_PASSES
+        self._words[0] = mine << _EPOCH_BITS | epoch + 1
+        self._words[1] = self._words[2] = 0
+
+    @staticmethod
+    def _session() -> int:
+        worker = get_worker_info()
+        name = str(worker.seed - worker.id) if worker else "main"
+        digest = blake2b(name.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") >> (65 - _SESSION_BITS) | 1
 
 
 def finished(
@@ -116,6 +153,12 @@ def _stacked(values: list[Any]) -> Any:  # noqa: ANN401  # tensors, or what view
     return values
 
 
+@cache
+def _end_with_parent() -> None:
+    """End this worker with its parent, also where it is blocked; once a process."""
+    end_with_parent()
+
+
 class PlainPass(Iterator[dict[str, Any]]):
     """This worker's samples of one epoch, in batches of the loader's size.
 
@@ -132,10 +175,13 @@ class PlainPass(Iterator[dict[str, Any]]):
         self._worker, self._workers = (
             (worker.id, worker.num_workers) if worker else (0, 1)
         )
+        if worker:
+            _end_with_parent()
         # In a worker the pass begins now, as torch's main process has begun it; here
         # only with the first sample, since frameworks probe loaders with a discarded
         # iter().
         self._begun = control.begin() if worker else None
+        self._done = 0  # rows of this pass that were yielded
 
     def __iter__(self) -> Self:
         """Return the pass itself."""
@@ -151,15 +197,77 @@ class PlainPass(Iterator[dict[str, Any]]):
             raise self._error
         try:
             if self._rows is None:
-                self._rows = self._run(*(self._begun or self._control.begin()))
-            return next(self._rows)
+                self._dataset.refuse_second_split()
+                self._rows = self._run(*self._begin(), self._done)
+            row = next(self._rows)
         except StopIteration:
             raise
         except Exception as error:
             self._error = error
             raise
+        self._done += 1
+        return row
 
-    def _run(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
+    def _begin(self) -> tuple[int, int]:
+        if self._begun is None:
+            self._begun = self._control.begin()
+        return self._begun
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this worker is, for torchdata's StatefulDataLoader.
+
+        ``position`` is where the pass began, ``rows`` what this worker has yielded
+        since, padding included.
+        """
+        epoch, start = self._begin()
+        state = self._dataset.state(epoch, start)
+        return state | {"rows": self._done, "split": self._split()}
+
+    def _split(self) -> dict[str, int | None]:
+        return {
+            "workers": self._workers,
+            "world_size": self._dataset.world_size,
+            "batch_size": self._dataset.batch_size,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state of the same worker was taken; nothing is made again.
+
+        Raises:
+            StateMismatch: It belongs to other data, another plan or recipe, or to other
+                workers, ranks or batches.
+        """
+        begun = self._dataset.read_state(state)
+        split = state.get("split")
+        if split != self._split():
+            raise StateMismatch(
+                f"the state of a torch DataLoader belongs to {split}, here it is"
+                f" {self._split()}; a state of fiberaug.DataLoader moves between them"
+            )
+        self._begin()
+        self._begun, self._done = begun, int(state["rows"])
+        self._rows = None
+        self._control.adopt(begun[0])
+
+    def _spend(
+        self, engine: Engine, failures: tuple[Failure, ...], epoch: int, end: int
+    ) -> None:
+        """Count broken samples, together with the other workers.
+
+        Raises:
+            BudgetExceeded: There are too many; the main process raises it, too.
+        """
+        failures = (*failures, *engine.lost.news())
+        if failures and self._control.budget is not None:
+            counts = self._dataset.plan.counts
+            self._control.budget.spend(
+                failures,
+                epoch=epoch,
+                share=self._dataset.max_errors,
+                samples=end if counts is None else self._dataset.plan.n,
+            )
+
+    def _run(self, epoch: int, start: int, done: int) -> Iterator[dict[str, Any]]:
         dataset = self._dataset
         if dataset.batch_size is None and self._workers > 1:
             raise UsageError(
@@ -168,17 +276,23 @@ class PlainPass(Iterator[dict[str, Any]]):
                 " fiberaug.DataLoader"
             )
         engine = Engine(dataset.setup)
-        world, rank = dataset.world_size, dataset.rank
+        rank, world = dataset.share
         size = (dataset.batch_size or 1) * world
         order = engine.order(epoch)
-        for k in worker_batches(2**62, self._worker, self._workers):
+        batches, rows = divmod(done, size // world)
+        for k in worker_batches(2**62, self._worker, self._workers)[batches:]:
             first = start + k * size
             end = order.reach(first + size)
+            self._spend(engine, (), epoch, end)
             if end <= first:
                 return
             positions, pads = rank_range(end, size, 0, rank, world, first)
-            for position in positions:
-                yield finished(dataset, engine, engine.deliver(epoch, position), epoch)
+            pads -= max(0, rows - len(positions))
+            for position in positions[rows:]:
+                made = engine.deliver(epoch, position)
+                self._spend(engine, made.failures, epoch, end)
+                yield finished(dataset, engine, made, epoch)
             for _ in range(pads):
                 made = engine.deliver(epoch, end - 1, pad=True)
                 yield finished(dataset, engine, made, epoch)
+            rows = 0

@@ -1,6 +1,7 @@
 """What the order of samples depends on, beside the epoch; it stands in the state."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -50,7 +51,8 @@ class Plan:
     """Version of the law of order."""
 
     epoch_size: int | None = None
-    """Positions of an epoch, where it is not the whole set once."""
+    """Positions of an epoch, where it is not the whole set once. With a balance they
+    are what it deals."""
 
     balance: Balance | None = None
     """How often each group is dealt; None: every sample once."""
@@ -97,14 +99,15 @@ class Plan:
         Raises:
             TypeError: The set has no index.
         """
-        return self.dealt if self.epoch_size is None else self.epoch_size
+        whole = self.epoch_size is None or self.balance is not None
+        return self.dealt if whole else self.epoch_size  # type: ignore[return-value]
 
     @property
     def dealt(self) -> int:
         """Positions after which every sample had its turn."""
         return self.samples if self.balance is None else self.balance.total
 
-    @property
+    @cached_property
     def samples(self) -> int:
         """Samples of the set.
 
@@ -118,12 +121,15 @@ class Plan:
             )
         return sum(self.counts)
 
+    @cached_property
+    def _counts_digest(self) -> str | None:
+        if self.counts is None:
+            return None
+        data = np.asarray(self.counts, "<i8").tobytes()
+        return blake2b(data, digest_size=8).hexdigest()
+
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as it stands in a state: under 400 bytes, counts hashed."""
-        counts = None
-        if self.counts is not None:
-            data = np.asarray(self.counts, "<i8").tobytes()
-            counts = blake2b(data, digest_size=8).hexdigest()
+        """Return the plan as it stands in a state: under 700 bytes, counts hashed."""
         return {
             "version": self.version,
             "seed": self.seed,
@@ -133,7 +139,7 @@ class Plan:
             "window": self.window,
             "shards": None if self.counts is None else len(self.counts),
             "samples": None if self.counts is None else self.samples,
-            "counts": counts,
+            "counts": self._counts_digest,
             "epoch_size": self.epoch_size,
             "subset": self.subset,
             "balance": self.balanced_by,

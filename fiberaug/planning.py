@@ -1,12 +1,13 @@
 """The plan of a data set: what takes part, how often, and in which order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fiberaug.balancing import balance_name, make_balance
 from fiberaug.errors import UsageError
 from fiberaug.plan import Plan
-from fiberaug.selecting import Rows, Subset, select
+from fiberaug.rows import Rows
+from fiberaug.selecting import Counts, Subset, empty_counts, select
 from fiberaug.shards.index import ShardIndex
 from fiberaug.shards.opening import read_index
 from fiberaug.shards.resolve import ShardSet
@@ -36,58 +37,76 @@ def make_plan(
     Raises:
         UsageError: An argument is out of range, or the shards have no index.
     """
-    if epoch_size is not None and epoch_size < 1:
-        raise UsageError(f"epoch_size must be >= 1, got {epoch_size}")
-    if not train and (balance is not None or epoch_size is not None):
-        raise UsageError(
-            "train=False delivers every sample once, which balance and epoch_size"
-            " would not: leave them out"
-        )
     counts = shards.counts
     asked = {"subset": subset, "balance": balance, "epoch_size": epoch_size}
     asked = {name: value for name, value in asked.items() if value is not None}
-    if not asked:
+    _check(asked, counts, train=train)
+    if not asked or counts is None:
         return Plan(counts=counts, **options), None
-    if counts is None:
-        raise UsageError(
-            f"{' and '.join(asked)} need an index, which not all shards have; run"
-            " `fiberaug index SHARDS`"
-        )
 
     def open_index(shard: int) -> ShardIndex:
         return read_index(shards.refs[shard], shards.cache)
 
     classes = shards.manifest.classes if shards.manifest else ()
+    known = None
+    if isinstance(subset, int) or (balance is not None and subset is None):
+        known = _known(shards)
     selection = None
     if subset is not None:
-        selection = select(subset, counts, open_index, classes)
+        selection = select(subset, counts, open_index, classes, known=known)
         options |= {"subset": selection.name}
         counts = selection.counts
     dealt = None
     if balance is not None:
         dealt = make_balance(
             balance, epoch_size, shards=len(counts), open_index=open_index,
-            classes=classes, selection=selection, known=_known(shards),
+            classes=classes, selection=selection, known=known,
         )  # fmt: skip
         options |= {"balance": dealt, "balanced_by": balance_name(balance)}
-    elif epoch_size is not None:
-        options |= {"epoch_size": epoch_size}
-    plan = Plan(counts=counts, **options)
+    plan = Plan(counts=counts, epoch_size=epoch_size, **options)
     if selection is None and dealt is None:
         return plan, None
     return plan, Rows(selection, dealt, weighted=balance == "weights")
 
 
-def _known(shards: ShardSet) -> Sequence[Mapping[int, int]] | None:
+def _check(
+    asked: Mapping[str, Any], counts: tuple[int, ...] | None, *, train: bool
+) -> None:
+    size = asked.get("epoch_size", 1)
+    if type(size) is not int or size < 1:
+        raise UsageError(f"epoch_size must be >= 1, got {size!r}")
+    if not train and asked.keys() & {"balance", "epoch_size"}:
+        raise UsageError(
+            "train=False delivers every sample once, which balance and epoch_size"
+            " would not: leave them out"
+        )
+    if asked and counts is None:
+        raise UsageError(
+            f"{' and '.join(asked)} need an index, which not all shards have; run"
+            " `fiberaug index SHARDS`"
+        )
+    if asked and not sum(counts or ()):
+        raise UsageError(f"{' and '.join(asked)}: the shards hold no sample")
+
+
+def _known(shards: ShardSet) -> Counts | None:
     """Return the samples of each class in each shard, where dataset.json says it."""
     if shards.manifest is None:
         return None
     entries = {entry.name: entry for entry in shards.manifest.shards}
-    known: list[Mapping[int, int]] = []
-    for ref in shards.refs:
+    known: Counts = {}
+    for number, ref in enumerate(shards.refs):
         entry = entries.get(ref.name)
         counts = entry.counts if entry is not None else {}
-        if sum(counts.values()) != ref.samples:
+        sound = all(
+            type(count) is int and 0 <= count < 2**32 and label.isdecimal()
+            for label, count in counts.items()
+        )
+        if not sound or sum(counts.values()) != ref.samples:
             return None  # some have no class, or the file is older than the index
-        known.append({int(label): count for label, count in counts.items()})
+        for text, count in counts.items():
+            label = int(text)
+            if label not in known:
+                known[label] = empty_counts(len(shards.refs), classes=len(known) + 1)
+            known[label][number] = count
     return known

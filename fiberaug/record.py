@@ -123,20 +123,18 @@ class Record:
 
         Raises:
             UsageError: ``data`` is no mapping, the version is not known, or a field of
-                the record or of an operation is missing or unknown.
+                the record or of an operation is missing, unknown or of another type.
         """
         if not isinstance(data, Mapping):
             raise UsageError(f"a record is a mapping, got {type(data).__name__}")
         if data.get("v") != VERSION:
             raise UsageError(f"record version must be {VERSION}, got {data.get('v')!r}")
         _check_fields(cls, data, "a record")
+        _check_types(data, _TYPES)
         operations = data["applied_transforms"]
-        if not isinstance(operations, list | tuple):
-            raise UsageError(
-                f"applied_transforms is a list, got {type(operations).__name__}"
-            )
         for operation in operations:
             _check_fields(AppliedTransform, operation, "an applied transform")
+            _check_types(operation, _OPERATION_TYPES)
         applied = tuple(AppliedTransform(**operation) for operation in operations)
         return cls(**{**data, "applied_transforms": applied})
 
@@ -162,6 +160,32 @@ _NAMES: Mapping[type[Any], tuple[frozenset[str], frozenset[str]]] = {
     for kind in (Record, AppliedTransform)
 }
 """Fields of each format, and those that may miss."""
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("key", "url", "uid", "origin", "recipe", "environment"), str),
+    **dict.fromkeys(("index", "position", "visit", "view", "epoch", "seed"), int),
+    **dict.fromkeys(("decode", "batch"), Mapping),
+    "applied_transforms": (list, tuple),
+    "replayable": bool,
+}
+_OPERATION_TYPES = {"path": str, "name": str, "params": Mapping}
+_SHOWN = {int: "a whole number from 0 to 2**64 - 1", str: "text", bool: "true or false"}
+
+
+def _check_types(
+    data: Mapping[str, Any], types: Mapping[str, type | tuple[type, ...]]
+) -> None:
+    for name, kind in types.items():
+        value = data[name]
+        fits = isinstance(value, kind)
+        if kind is int:  # the words of a seeding key; True is no number
+            fits = type(value) is int and 0 <= value < 2**64
+        if not fits:
+            expected = _SHOWN.get(kind) if isinstance(kind, type) else "a list"
+            raise UsageError(
+                f"in a record {name} is {expected or 'a mapping'}, got"
+                f" {type(value).__name__} {value!r:.80}"
+            )
 
 
 def _check_fields(kind: type[Record | AppliedTransform], data: Any, what: str) -> None:  # noqa: ANN401

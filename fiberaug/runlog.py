@@ -23,9 +23,10 @@ from fiberaug.runlog_frames import mend, pack_lines, read_lines
 from fiberaug.runlog_table import KINDS, Line
 from fiberaug.shards.manifest import write_atomically
 
-__all__ = ["MANIFEST", "RecordLog", "read_manifest"]
+__all__ = ["MANIFEST", "QUARANTINE", "RecordLog", "read_manifest"]
 
 MANIFEST = "manifest.json"
+QUARANTINE = "quarantine.jsonl"
 _log = logging.getLogger("fiberaug")
 _NAME = re.compile(r"records-(\d+)\.jsonl\.zst")
 
@@ -57,6 +58,13 @@ class RecordLog:
         self.path = self.folder / f"records-{rank}.jsonl.zst"
         self.skip_damaged = skip_damaged
         self._file: BinaryIO | None = None
+
+    def of_rank(self, rank: int) -> None:
+        """Write the file of ``rank``, which may be known only when a pass begins."""
+        path = self.folder / f"records-{rank}.jsonl.zst"
+        if path != self.path:
+            self.close()
+            self.path = path
 
     def start(self, manifest: Mapping[str, Any]) -> None:
         """Open the log, write the run's manifest and the begin of a pass.
@@ -125,7 +133,7 @@ class RecordLog:
         )
 
     def quarantine(self, failures: Iterable[Failure]) -> None:
-        """Append broken samples to ``quarantine.jsonl``.
+        """Append broken samples and damaged shards to ``quarantine.jsonl``.
 
         Raises:
             StoreError: The file cannot be written.
@@ -137,7 +145,7 @@ class RecordLog:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / "quarantine.jsonl").open("ab+") as file:
+            with (self.folder / QUARANTINE).open("ab+") as file:
                 if file.tell():
                     file.seek(-1, os.SEEK_END)
                     # A line that a full disk cut stays alone.
@@ -145,7 +153,7 @@ class RecordLog:
                 file.write(text.encode())
         except OSError as error:
             raise StoreError(
-                f"cannot write {self.folder}/quarantine.jsonl: {error.strerror}"
+                f"cannot write {self.folder / QUARANTINE}: {error.strerror}"
             ) from error
 
     def _append(self, lines: Iterable[str]) -> None:

@@ -1,11 +1,10 @@
-"""Which samples of a set take part, and how often: ``subset``, ``balance``.
+"""``subset``: which samples of a set take part.
 
 What must look at labels or keys reads the side-cars once, in the main process; workers
 get counts and rules, and find the rows of a shard again when they open it.
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,22 +13,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberaug.dealing import Balance, spread
-from fiberaug.errors import UsageError
+from fiberaug.dealing import spread
+from fiberaug.errors import ShardDamaged, UsageError
 from fiberaug.expressions import COLUMNS, Expression
 from fiberaug.order import keyed_permutation
 from fiberaug.shards.index import ShardIndex
 
-__all__ = ["Open", "Rows", "Selection", "Subset", "select"]
+__all__ = [
+    "WEIGHT_UNIT",
+    "Counts",
+    "Open",
+    "Selection",
+    "Subset",
+    "class_counts",
+    "columns_of",
+    "empty_counts",
+    "select",
+    "starts_of",
+    "weights_of",
+]
 
 Open = Callable[[int], ShardIndex]
 """Number of a shard -> its index."""
+
+Counts = dict[int, NDArray[np.uint32]]
+"""Samples of each class in each shard, [shards], by class id."""
 
 Subset = float | int | str | Collection[str]
 
 _log = logging.getLogger("fiberaug")
 _FRACTION, _CLASS = 11, 12  # what a hash is for
-_KEPT = 256
+_MOST_CELLS = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +65,29 @@ class Selection:
     ranks: Mapping[int, NDArray[np.int64]] | None = None
     """The samples of these ranks, sorted, among those of their class in the set."""
 
-    starts: Mapping[int, NDArray[np.int64]] | None = None
+    starts: Mapping[int, NDArray[Any]] | None = None
     """Samples of each class before each shard, where ``ranks`` are given."""
 
     listed: Mapping[int, NDArray[np.int64]] | None = None
     """The samples of these numbers in their shard."""
 
     def rows(self, shard: int, index: ShardIndex) -> NDArray[np.int64]:
-        """Return the numbers of the chosen samples of a shard, ascending."""
+        """Return the numbers of the chosen samples of a shard, ascending.
+
+        Raises:
+            ShardDamaged: They are not as many as were counted.
+        """
+        found = self._find(shard, index)
+        if len(found) != self.counts[shard]:
+            raise ShardDamaged(
+                f"the subset has {len(found)} samples of this shard, counted were"
+                f" {self.counts[shard]}: the index has changed; open the set anew",
+                shard=index.shard,
+                stage="index",
+            )
+        return found
+
+    def _find(self, shard: int, index: ShardIndex) -> NDArray[np.int64]:
         if self.fraction:
             name = blake2b(index.shard.encode(), digest_size=8).digest()
             words = (_FRACTION, int.from_bytes(name, "little"))
@@ -75,63 +104,6 @@ class Selection:
                 parts.append(own[ranks[first:last] - low])
             return np.sort(np.concatenate(parts))
         return (self.listed or {}).get(shard, np.zeros(0, np.int64))
-
-
-class Rows:
-    """From the row of a shard that the order deals to a sample, and to its visit.
-
-    Args:
-        selection: The part of the set; None: all of it.
-        balance: How often samples are dealt; None: once.
-        weighted: Whether the balance goes by the index's weights.
-    """
-
-    def __init__(
-        self, selection: Selection | None, balance: Balance | None, *, weighted: bool
-    ) -> None:
-        self._selection, self._balance = selection, balance
-        self._weighted = weighted
-        self._kept: OrderedDict[tuple[int, int], tuple[NDArray[np.int64], ...]]
-        self._kept = OrderedDict()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what each process finds again."""
-        return {**self.__dict__, "_kept": OrderedDict()}
-
-    def place(
-        self, epoch: int, shard: int, row: int, index: Callable[[], ShardIndex]
-    ) -> tuple[int, int]:
-        """Return (number of the sample in its shard, visit).
-
-        Args:
-            epoch: Epoch, from 0.
-            shard: Number of the shard.
-            row: Row of the shard, as the order deals it.
-            index: Opens the shard's index, where its rows are not kept.
-        """
-        name = (epoch if self._balance is not None else 0, shard)
-        found = self._kept.get(name)
-        if found is None:
-            found = self._kept[name] = self._find(epoch, shard, index())
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(name)
-        samples, visits = found
-        return int(samples[row]), int(visits[row]) if len(visits) else 0
-
-    def _find(
-        self, epoch: int, shard: int, index: ShardIndex
-    ) -> tuple[NDArray[np.int64], ...]:
-        chosen = np.arange(len(index), dtype=np.int64)
-        if self._selection is not None:
-            chosen = self._selection.rows(shard, index)
-        if self._balance is None:
-            return chosen, np.zeros(0, np.int64)
-        labels = index.columns["label"][chosen]
-        weights = weights_of(index)[chosen] if self._weighted else None
-        dealt, visits = self._balance.rows(epoch, shard, labels, weights)
-        return chosen[dealt], visits
 
 
 def columns_of(index: ShardIndex) -> Mapping[str, NDArray[Any]]:
@@ -155,7 +127,12 @@ def weights_of(index: ShardIndex) -> NDArray[np.int64]:
 
 
 def select(
-    subset: Subset, counts: Sequence[int], open_index: Open, classes: Sequence[str]
+    subset: Subset,
+    counts: Sequence[int],
+    open_index: Open,
+    classes: Sequence[str],
+    *,
+    known: Counts | None = None,
 ) -> Selection:
     """Return the part of a set that ``subset`` names.
 
@@ -164,6 +141,7 @@ def select(
         counts: Samples of each shard.
         open_index: Opens the index of a shard.
         classes: Names of classes by id.
+        known: Samples of the classes, where ``dataset.json`` has them.
 
     Raises:
         UsageError: It names nothing, something unknown, or no sample.
@@ -181,7 +159,8 @@ def select(
         part = spread(counts, round(subset * sum(counts)))
         chosen = Selection(name=f"fraction {subset!r}", counts=part, fraction=True)
     elif isinstance(subset, int):
-        chosen = _per_class(subset, len(counts), open_index)
+        known = known or class_counts(len(counts), open_index)
+        chosen = _per_class(subset, known, classes)
     elif isinstance(subset, str):
         condition = Expression(subset, {name: i for i, name in enumerate(classes)})
         part = tuple(
@@ -204,32 +183,33 @@ def _short(subset: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _per_class(most: int, shards: int, open_index: Open) -> Selection:
+def _per_class(most: int, counts: Counts, classes: Sequence[str]) -> Selection:
     if most < 1:
         raise UsageError(f"subset must be >= 1 samples of each class, got {most}")
-    starts = class_starts(shards, open_index)
     ranks: dict[int, NDArray[np.int64]] = {}
+    starts = {c: starts_of(own) for c, own in sorted(counts.items()) if c >= 0}
     for label, before in starts.items():
         size = int(before[-1])
-        if label < 0:
+        if not size:
             continue
         if size < most:
-            _log.warning("class %d has %d samples, subset=%d", label, size, most)
+            name = classes[label] if label < len(classes) else label
+            _log.warning("class %s has %d samples, subset=%d", name, size, most)
         ranks[label] = np.sort(keyed_permutation(size, _CLASS, label)[:most])
     if not ranks:
         raise UsageError(
             f"subset={most} takes samples of each class, and the index knows no class;"
             " give a fraction, keys or a condition"
         )
-    counts = tuple(
-        sum(
-            int(np.diff(np.searchsorted(chosen, starts[label][s : s + 2]))[0])
-            for label, chosen in ranks.items()
-        )
-        for s in range(shards)
-    )
+    parts = [
+        np.diff(np.searchsorted(chosen, starts[label]))
+        for label, chosen in ranks.items()
+    ]
     return Selection(
-        name=f"{most} of each class", counts=counts, ranks=ranks, starts=starts
+        name=f"{most} of each class",
+        counts=tuple(np.sum(parts, axis=0).tolist()),
+        ranks=ranks,
+        starts=starts,
     )
 
 
@@ -262,25 +242,40 @@ def _listed(keys: Collection[str], shards: int, open_index: Open) -> Selection:
     )
 
 
-def class_starts(
+def class_counts(
     shards: int, open_index: Open, selection: Selection | None = None
-) -> dict[int, NDArray[np.int64]]:
-    """Return the samples of each class before each shard, [shards + 1], by class id."""
-    per_shard: list[Mapping[int, int]] = []
+) -> Counts:
+    """Return the samples of each class in each shard, read from the indexes."""
+    counts: dict[int, NDArray[np.uint32]] = {}
     for shard in range(shards):
         index = open_index(shard)
         labels = index.columns["label"]
         if selection is not None:
             labels = labels[selection.rows(shard, index)]
         ids, sizes = np.unique(labels, return_counts=True)
-        per_shard.append(dict(zip(ids.tolist(), sizes.tolist(), strict=True)))
-    return cumulated(per_shard)
+        for label, size in zip(ids.tolist(), sizes.tolist(), strict=True):
+            if label not in counts:
+                counts[label] = empty_counts(shards, classes=len(counts) + 1)
+            counts[label][shard] = size
+    return counts
 
 
-def cumulated(per_shard: Sequence[Mapping[int, int]]) -> dict[int, NDArray[np.int64]]:
-    """Return the sums before each shard, [shards + 1], of counts by class id."""
-    labels = sorted({label for part in per_shard for label in part})
-    return {
-        label: np.cumsum([0, *(part.get(label, 0) for part in per_shard)])
-        for label in labels
-    }
+def empty_counts(shards: int, *, classes: int) -> NDArray[np.uint32]:
+    """Return zeros for one more class.
+
+    Raises:
+        UsageError: The table of shards and classes would take more than 4 GiB.
+    """
+    if shards * classes > _MOST_CELLS:
+        raise UsageError(
+            f"{shards} shards of {classes} classes and more are a table of over"
+            f" {_MOST_CELLS} counts; write larger shards, or use fewer class ids"
+        )
+    return np.zeros(shards, np.uint32)
+
+
+def starts_of(counts: NDArray[np.uint32]) -> NDArray[Any]:
+    """Return the samples of a class before each shard, [shards + 1]; the last: all."""
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return starts.astype(np.uint32) if starts[-1] < 2**32 else starts

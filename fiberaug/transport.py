@@ -1,34 +1,29 @@
-"""Batches from worker processes: what is asked, what comes back, who died.
+"""Batches as messages: what is asked of a process, and what it answers.
 
 A request is all that a worker needs to build one rank's part of one global batch, so
 workers hold no state that could be lost, and batch k is the same whoever builds it.
-torch's DataLoader moves the messages; the requests are its sampler.
 """
 
-import logging
 import os
 import pickle
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader as TorchLoader
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from fiberaug.collate import Collate
 from fiberaug.engine import Engine
-from fiberaug.errors import WorkerDied
-from fiberaug.jobs.crew import end_with_parent
+from fiberaug.errors import StoreError, UsageError
 from fiberaug.making import Failure, Made, Setup
+from fiberaug.progress import COLLATE, IDLE, Progress
 from fiberaug.sharing import rank_range
 
-__all__ = ["Builder", "Message", "Request", "Workers", "read_error"]
+__all__ = ["Builder", "Message", "Request", "read_error", "share", "unshare"]
 
-_log = logging.getLogger("fiberaug")
 _LARGE_BYTES = 65_536
 
 
@@ -95,28 +90,43 @@ class Builder(Dataset[Message]):
         collate_fn: Callable[[list[dict[str, Any]]], Any] | None,
         finish: Callable[[Engine, Made, int], dict[str, Any]] | None,
     ) -> None:
-        self._setup, self._collate = setup, collate
+        self.setup, self._collate = setup, collate
         self._collate_fn, self._finish = collate_fn, finish
         self._engine: tuple[int, Engine] | None = None
+        self.progress: Progress | None = None
+        """Where this process notes what it is at. None: nowhere that others see."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the engine behind: every process makes its own."""
-        return {**self.__dict__, "_engine": None}
+        return {**self.__dict__, "_engine": None, "progress": None}
 
     @property
     def engine(self) -> Engine:
         """The engine of this process."""
         if self._engine is None or self._engine[0] != os.getpid():
-            self._engine = os.getpid(), Engine(self._setup)
+            engine = Engine(self.setup)
+            if self.progress is not None:
+                engine.progress = self.progress
+            self._engine = os.getpid(), engine
         return self._engine[1]
 
     def __getitem__(self, request: Request) -> Message:
         """Return the message for a request; an exception is sent, not raised."""
         try:
-            return self.build(request)
+            self.engine.progress.begin(request.first, request.epoch)
+            message = self.build(request)
+            return message if get_worker_info() is None else share(message)
         except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the consumer
+            error = _explained(error)
             error.add_note("".join(traceback.format_exception(error)).rstrip())
-            return Message(end=request.first, error=_pickled(error))
+            worker = get_worker_info()
+            if worker is not None:
+                error.add_note(f"in worker {worker.id} (pid {os.getpid()})")
+            lost = [] if self._engine is None else self._engine[1].lost.news()
+            return Message(end=request.first, error=_pickled(error), failures=lost)
+        finally:
+            if self._engine is not None:
+                self._engine[1].progress.enter(IDLE)
 
     def build(self, request: Request) -> Message:
         """Return the batch for a request.
@@ -128,7 +138,7 @@ class Builder(Dataset[Message]):
         first, size = request.first, request.global_batch
         end = engine.order(request.epoch).reach(first + size)
         if end <= first or (request.drop_last and end < first + size):
-            return Message(end=end, over=True)
+            return Message(end=end, over=True, failures=engine.lost.news())
         positions, pads = rank_range(
             end, size, 0, request.rank, request.world_size, first
         )
@@ -148,6 +158,8 @@ class Builder(Dataset[Message]):
         message.failures = [
             f for made, _ in zip(rows, positions, strict=False) for f in made.failures
         ]
+        message.failures += engine.lost.news()
+        engine.progress.enter(COLLATE)
         if self._collate_fn is not None and self._finish is not None:
             samples = [self._finish(engine, made, request.epoch) for made in rows]
             data = self._collate_fn(samples)
@@ -176,6 +188,26 @@ class Builder(Dataset[Message]):
         message.data |= self._collate(rest, message.keys)
 
 
+def _explained(error: Exception) -> Exception:
+    """Return the error that says what to do, where the cause is well known."""
+    text = str(error)
+    if "re-initialize CUDA in forked" in text:
+        return UsageError(
+            "a transform or decoder uses CUDA in a forked worker, which cannot: work on"
+            " the GPU with the batch, in the main process, or give"
+            ' multiprocessing_context="spawn"',
+            stage="augment",
+        ).with_traceback(error.__traceback__)
+    if "torch_" in text and ("No space left" in text or "(shm)" in text):
+        return StoreError(
+            "there is no room for a batch in shared memory (/dev/shm); start the"
+            " container with a larger --shm-size, or use fewer workers, a lower"
+            f" prefetch_factor or smaller batches: {text.splitlines()[0]}",
+            stage="collate",
+        ).with_traceback(error.__traceback__)
+    return error
+
+
 def _pickled(error: Exception) -> bytes:
     try:
         data = pickle.dumps(error)
@@ -194,160 +226,21 @@ def read_error(data: bytes) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
-def _share(message: Message) -> Message:
+def share(message: Message) -> Message:
     """Put large arrays into shared memory; small ones travel through the pipe."""
     data = message.data
     for name, value in data.items():
         if isinstance(value, np.ndarray) and value.nbytes >= _LARGE_BYTES:
-            data[name] = torch.from_numpy(value)
+            # Now, not when it is sent: a thread of the queue would only print that
+            # there is no room, and the batch would never come.
+            tensor = torch.from_numpy(value)
+            data[name] = tensor.share_memory_()  # type: ignore[no-untyped-call]
     return message
 
 
-def _unshare(message: Message) -> Message:
+def unshare(message: Message) -> Message:
+    """Return a message with arrays again where there are shared tensors."""
     for name, value in message.data.items():
         if name and isinstance(value, torch.Tensor):
             message.data[name] = value.numpy()
-    return message
-
-
-class _Start:
-    """First work of a worker; a class, so that it pickles."""
-
-    def __init__(self, user: Callable[[int], None] | None) -> None:
-        self._user = user
-
-    def __call__(self, worker: int) -> None:
-        # The workers are the parallelism. 0, not 1: in a forked child of a process that
-        # used OpenCV's threads, asking for 1 waits for threads that are not there.
-        cv2.setNumThreads(0)
-        end_with_parent()
-        if self._user is not None:
-            self._user(worker)
-
-
-class _Feed:
-    """The requests of the pass that runs, as torch's sampler."""
-
-    def __init__(self) -> None:
-        self.requests: Iterator[Request] = iter(())
-
-    def __iter__(self) -> Iterator[Request]:
-        return self.requests
-
-
-class _Shared(Dataset[Message]):
-    def __init__(self, builder: Builder) -> None:
-        self._builder = builder
-
-    def __getitem__(self, request: Request) -> Message:
-        return _share(self._builder[request])
-
-
-def _raise_fd_limit() -> None:
-    """Let this process hold as many shared batches as the system allows."""
-    try:
-        import resource  # noqa: PLC0415  # POSIX only
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):
-            _log.info("the limit of open files stays at %d", soft)
-
-
-class Workers:
-    """Batches of requests in order, built here or in worker processes.
-
-    Args:
-        builder: Builds batches.
-        num_workers: Processes; 0 builds in this one.
-        options: ``prefetch_factor``, ``persistent_workers``,
-            ``multiprocessing_context``, ``timeout`` and ``worker_init_fn`` as torch's
-            DataLoader takes them.
-    """
-
-    def __init__(
-        self, builder: Builder, num_workers: int, options: dict[str, Any]
-    ) -> None:
-        self._builder, self._num = builder, num_workers
-        self._feed = _Feed()
-        self._loader: TorchLoader[Message] | None = None
-        self._messages: Any = None  # torch's iterator, which owns the processes
-        self._waiting: list[Request] = []
-        if num_workers:
-            _raise_fd_limit()
-            start = _Start(options.pop("worker_init_fn", None))
-            self._loader = TorchLoader(
-                _Shared(builder),
-                batch_size=None,
-                sampler=self._feed,
-                num_workers=num_workers,
-                collate_fn=_identity,  # type: ignore[arg-type]  # torch types lists only
-                worker_init_fn=start,
-                # Else torch draws the workers' seeds from the user's global generator.
-                generator=torch.Generator().manual_seed(0),
-                **options,
-            )
-
-    def run(self, requests: Iterator[Request]) -> Iterator[Message]:
-        """Return the messages of requests, in order.
-
-        Raises:
-            WorkerDied: A worker ended, or did not answer in time. (While iterating.)
-        """
-        if self._loader is None:
-            return (self._builder[request] for request in requests)
-        if not self._loader.persistent_workers:
-            self._end_processes()
-        self._waiting = []
-        self._feed.requests = _noted(requests, self._waiting)
-        self._messages = iter(self._loader)
-        return self._receive(self._messages)
-
-    def _receive(self, messages: Iterator[Message]) -> Iterator[Message]:
-        while True:
-            try:
-                message = next(messages)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                raise self._death(error) from error
-            self._waiting.pop(0)
-            yield _unshare(message)
-
-    def _death(self, error: RuntimeError) -> WorkerDied:
-        flying: Sequence[Request] = self._waiting[: self._num]
-        firsts = ", ".join(str(request.first) for request in flying)
-        epoch = flying[0].epoch if flying else "?"
-        reason = str(error).splitlines()[0]
-        return WorkerDied(
-            f"{reason} In flight: the batches at positions {firsts} of epoch {epoch}."
-            " Often the machine ran out of memory: fewer workers or a smaller"
-            " prefetch_factor need less; load_state_dict() continues after the last"
-            " batch delivered",
-            stage="worker",
-        )
-
-    def close(self) -> None:
-        """End the worker processes."""
-        self._end_processes()
-        self._loader = None
-        self._feed.requests = iter(())
-
-    def _end_processes(self) -> None:
-        # Left to the garbage collector, torch waits 5 s for each worker.
-        if self._messages is not None:
-            self._messages._shutdown_workers()  # noqa: SLF001  # torch has no public way
-            self._messages = None
-
-
-def _noted(requests: Iterator[Request], waiting: list[Request]) -> Iterator[Request]:
-    for request in requests:
-        waiting.append(request)
-        yield request
-
-
-def _identity(message: Message) -> Message:
     return message

@@ -1,216 +1,314 @@
-"""An HTTP server on loopback that fails as it is told: for tests of remote shards."""
+"""An HTTP server on loopback that breaks off, stalls, lies and redirects as told."""
 
-import re
+import hashlib
+import http.client
 import socket
+import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Self
 
-__all__ = ["Asked", "Fault", "FaultServer"]
+__all__ = ["FaultServer", "Faults", "Request", "faulty"]
+
+_CHUNK = 1 << 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """What goes wrong with one request."""
+@dataclass
+class Faults:
+    """What goes wrong with one path. The default: nothing."""
 
     status: int | None = None
-    """Answer this, without a body."""
+    """This status instead of an answer ..."""
 
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent beside the others."""
+    first: int | None = None
+    """... in so many first requests; None: in all."""
 
-    reset: int | None = None
-    """Reset the connection (RST) after so many bytes of the body."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with every answer, that one too: Retry-After, Location."""
 
-    close: int | None = None
-    """Close it after so many bytes."""
+    cuts: list[int] = field(default_factory=list)
+    """Bytes of the object before which the connection breaks off, each of them once."""
 
-    stall: int | None = None
-    """Send nothing any more after so many bytes, until the server ends."""
+    cut_always: int | None = None
+    """Byte before which every connection breaks off."""
+
+    how: str = "reset"
+    """How it breaks off: reset, close, stall (silence)."""
+
+    becomes: bytes | None = None
+    """Content after the first break."""
+
+    bytes_per_s: float | None = None
+    """Rate."""
 
     flip: int | None = None
-    """Change this byte of the object."""
+    """Byte whose lowest bit is turned."""
 
-    slow: float | None = None
-    """Bytes a second."""
+    length: bool = True
+    """Whether Content-Length is sent; else the connection's end is the body's."""
 
-    no_length: bool = False
-    """Say no length; the body ends with the connection."""
+    ranges: bool = True
+    """Whether Range is honoured."""
 
-    no_range: bool = False
-    """Send the whole object whatever is asked."""
+    if_range: bool = True
+    """Whether If-Range is honoured."""
 
-    tag: str | None = None
-    """ETag instead of the object's own; empty: none."""
+    tag: str | None = "strong"
+    """ETag: strong, weak, None, or a text of its own."""
+
+    encoding: str | None = None
+    """Content-Encoding that is claimed."""
 
 
-@dataclass(kw_only=True)
-class Asked:
-    """One request."""
+@dataclass(frozen=True)
+class Request:
+    """A request that came."""
 
     method: str
     path: str
-    query: str
-    range: str
-    headers: Mapping[str, str]
-    sent: int = 0
-    """Bytes of the body."""
+    """With its query."""
+
+    headers: dict[str, str]
 
 
 class FaultServer:
-    """Serves objects from memory with ranges, strong ETags and faults.
+    """A server whose ``files`` go wrong as its ``faults`` say, by path.
 
     Args:
-        objects: Content by path, such as ``/a.tar``.
-        fault: (number of the request, from 0; method; path) -> what goes wrong.
+        upstream: ``host:port`` of a server to pass requests on to. None: ``files``.
+        tls: Certificate and key to serve https with.
     """
 
     def __init__(
-        self,
-        objects: Mapping[str, bytes],
-        fault: Callable[[int, str, str], Fault | None] = lambda *_: None,
+        self, *, upstream: str | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
-        self.objects = dict(objects)
-        self.fault = fault
-        self.asked: list[Asked] = []
-        self.over = threading.Event()
+        self.files: dict[str, bytes] = {}
+        self.faults: dict[str, Faults] = {}
+        self.requests: list[Request] = []
+        self.sent: Counter[str] = Counter()
+        """Bytes of bodies, by path."""
+        self.upstream = upstream
+        self.ended = threading.Event()
         self.lock = threading.Lock()
-        self._count = 0
         handler = type("Handler", (_Handler,), {"owner": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.port = self._server.server_address[1]
+        self.base = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}
+            target=self._server.serve_forever, args=(0.05,), daemon=True
         )
 
-    @property
-    def url(self) -> str:
-        """Address of the server, without a slash at its end."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+    def url(self, path: str) -> str:
+        """URL of a path such as ``/a.tar``."""
+        return self.base + path
 
-    def sent(self, path: str | None = None) -> int:
-        """Return the bytes of bodies that were sent."""
-        return sum(a.sent for a in self.asked if path is None or a.path == path)
+    def serve(self, path: str, content: bytes, faults: Faults | None = None) -> str:
+        """Serve a content; gives its URL."""
+        self.files[path] = content
+        self.faults[path] = faults or Faults()
+        return self.url(path)
 
-    def number(self) -> int:
-        """Return the number of the request that comes now."""
-        with self.lock:
-            self._count += 1
-            return self._count - 1
+    def asked(self, path: str) -> list[Request]:
+        """Requests for a path."""
+        return [r for r in self.requests if r.path.partition("?")[0] == path]
 
     def __enter__(self) -> Self:
-        """Start."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End, stalled requests too."""
-        self.over.set()
+        self.ended.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    owner: FaultServer
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
 
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+    def handle_error(self, request, client_address):
+        pass  # a client that goes away is part of the play
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: FaultServer
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: object) -> None:
+        pass
 
     def do_HEAD(self) -> None:
-        """Answer a HEAD."""
-        self._answer(body=False)
+        self._answer()
 
     def do_GET(self) -> None:
-        """Answer a GET."""
-        self._answer(body=True)
+        self._answer()
 
-    def _answer(self, *, body: bool) -> None:
-        owner, parts = self.owner, urlsplit(self.path)
-        fault = owner.fault(owner.number(), self.command, parts.path) or Fault()
-        wanted = self.headers.get("Range", "")
-        note = Asked(
-            method=self.command, path=parts.path, query=parts.query, range=wanted,
-            headers=dict(self.headers),
-        )  # fmt: skip
-        owner.asked.append(note)
-        content = owner.objects.get(parts.path)
-        status = fault.status or (200 if content is not None else 404)
-        if fault.status or content is None:
-            self.send_response(status)
-            for name, value in fault.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            owner.asked.append(Asked(*note, 0, dict(self.headers)))
-            return
-        tag = (
-            f'"{sha256(content).hexdigest()[:16]}"' if fault.tag is None else fault.tag
-        )
-        start, end = 0, len(content)
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)
-        same = self.headers.get("If-Range", tag) == tag
-        if found and same and not fault.no_range:
-            start = int(found[1])
-            end = min(end, int(found[2]) + 1) if found[2] else end
-            status = 206 if start < len(content) else 416
-        self.send_response(status)
-        if tag:
-            self.send_header("ETag", tag)
-        for name, value in fault.headers.items():
-            self.send_header(name, value)
-        if status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
-        if fault.no_length:
-            self.send_header("Connection", "close")
-            self.close_connection = True
+    def do_POST(self) -> None:
+        self._answer()
+
+    do_PUT = do_DELETE = do_POST  # noqa: N815  # http.server's names
+
+    def _answer(self) -> None:
+        owner, path = self.owner, self.path.partition("?")[0]
+        if path.startswith("http://"):  # asked as a proxy
+            path = "/" + path.split("/", 3)[3]
+        headers = dict(self.headers.items())
+        with owner.lock:
+            owner.requests.append(Request(self.command, self.path, headers))
+            faults = owner.faults.get(path) or Faults()
+            failing = faults.status is not None and (
+                faults.first is None or faults.first > 0
+            )
+            if failing and faults.first is not None:
+                faults.first -= 1
+        if failing:
+            self._status(faults.status, faults.headers)
+        elif owner.upstream is not None:
+            self._pass_on(path, faults)
+        elif path not in owner.files:
+            self._status(404, {})
         else:
-            self.send_header("Content-Length", str(max(0, end - start)))
-        self.end_headers()
-        if body:
-            self._send(content, start, end, fault, note)
+            self._file(path, faults)
 
-    def _send(
-        self, content: bytes, start: int, end: int, fault: Fault, note: Asked
+    def _status(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _pass_on(self, path: str, faults: Faults) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        upstream = http.client.HTTPConnection(self.owner.upstream, timeout=30)
+        try:
+            upstream.request(self.command, self.path, body, dict(self.headers.items()))
+            answer = upstream.getresponse()
+            content = answer.read()
+        finally:
+            upstream.close()
+        self.send_response(answer.status)
+        length = str(len(content))
+        start = 0
+        for name, value in answer.getheaders():
+            if name.lower() in {"connection", "transfer-encoding"}:
+                continue
+            if name.lower() == "content-length":
+                length = value  # that of a HEAD is the object's
+                continue
+            if name.lower() == "content-range":
+                start = int(value.split()[1].partition("-")[0])
+            self.send_header(name, value)
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        self._body(path, faults, content, start, start + len(content))
+
+    def _file(self, path: str, faults: Faults) -> None:
+        content = self.owner.files[path]
+        tag = {"strong": "", "weak": "W/"}.get(faults.tag or "")
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        tag = faults.tag if tag is None else f'{tag}"{digest}"'
+        start, end = 0, len(content)
+        asked = self.headers.get("Range")
+        same = self.headers.get("If-Range") in {None, tag} or not faults.if_range
+        partial = bool(asked) and faults.ranges and same
+        if partial:
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            start = int(first)
+            end = min(end, int(last) + 1) if last else end
+            if start >= len(content):
+                self._status(416, {"Content-Range": f"bytes */{len(content)}"})
+                return
+        self.send_response(206 if partial else 200)
+        if partial:
+            span = f"bytes {start}-{end - 1}/{len(content)}"
+            self.send_header("Content-Range", span)
+        if tag is not None:
+            self.send_header("ETag", tag)
+        for name, value in faults.headers.items():
+            self.send_header(name, value)
+        if faults.encoding is not None:
+            self.send_header("Content-Encoding", faults.encoding)
+        if faults.length:
+            self.send_header("Content-Length", str(end - start))
+        else:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self._body(path, faults, content[start:end], start, end)
+        self.close_connection = self.close_connection or not faults.length
+
+    def _body(
+        self, path: str, faults: Faults, content: bytes, start: int, end: int
     ) -> None:
-        if fault.flip is not None:
-            data = bytearray(content)
-            data[fault.flip] ^= 1
-            content = bytes(data)
-        cuts = [c for c in (fault.reset, fault.close, fault.stall) if c is not None]
-        stop = min([end, *(start + cut for cut in cuts)])
-        at, step = start, 65_536 if fault.slow is None else max(1, int(fault.slow / 10))
-        while at < stop:
-            piece = content[at : min(stop, at + step)]
-            note.sent += len(piece)
-            try:
-                self.wfile.write(piece)
-                self.wfile.flush()
-            except OSError:
-                break
-            at += len(piece)
-            if fault.slow is not None and self.owner.over.wait(len(piece) / fault.slow):
-                break
-        if at < end and cuts:
-            if fault.stall is not None:
-                self.owner.over.wait()
-            if fault.reset is not None:
-                time.sleep(0.01)  # a reset would overtake the bytes on their way
-                linger = struct.pack("ii", 1, 0)
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.close_connection = True
+        if self.command == "HEAD":
+            return
+        stop = None
+        with self.owner.lock:
+            due = [cut for cut in faults.cuts if start < cut < end]
+            if due:
+                stop = min(due)
+                faults.cuts.remove(stop)
+        if faults.cut_always is not None and start < end:
+            always = max(start, min(faults.cut_always, end))
+            if always < end:
+                stop = always if stop is None else min(stop, always)
+        if faults.flip is not None and start <= faults.flip < end:
+            at = faults.flip - start
+            content = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        self._send(path, content[: end if stop is None else stop - start], faults)
+        if stop is not None:
+            if faults.becomes is not None:
+                self.owner.files[path] = faults.becomes
+                faults.becomes = None
+            self._break(faults.how)
+
+    def _send(self, path: str, content: bytes, faults: Faults) -> None:
+        rate = faults.bytes_per_s
+        size = _CHUNK if rate is None else max(1, int(rate / 20))
+        for at in range(0, len(content), size):
+            if rate is not None and self.owner.ended.wait(0.05):
+                return
+            part = content[at : at + size]
+            with self.owner.lock:  # before: the client may be done right behind it
+                self.owner.sent[path] += len(part)
+            self.wfile.write(part)
+
+    def _break(self, how: str) -> None:
+        self.close_connection = True
+        if how == "stall":
+            self.owner.ended.wait()
+        elif how == "reset":
+            self.wfile.flush()
+            _await_sent(self.connection)
+            self.connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
             self.connection.close()
 
-    def finish(self) -> None:
-        """Let go of the connection, which a fault may have closed."""
-        try:
-            super().finish()
-        except (OSError, ValueError):
+
+def _await_sent(connection: socket.socket) -> None:
+    """Wait until the client's kernel has all bytes: a reset discards the others."""
+    import fcntl
+
+    for _ in range(1000):
+        left = fcntl.ioctl(connection.fileno(), 0x5411, b"\0" * 4)  # SIOCOUTQ
+        if left == b"\0" * 4:
             return
+        time.sleep(0.001)
+
+
+@contextmanager
+def faulty(content: bytes, faults: Faults | None = None) -> Iterator[FaultServer]:
+    """A server with one object, ``/a.tar``."""
+    with FaultServer() as server:
+        server.serve("/a.tar", content, faults)
+        yield server

@@ -5,7 +5,6 @@ import pytest
 from sets import photo, samples
 
 import fiberaug
-from fiberaug.ranks import resolve_rank
 
 
 @pytest.mark.parametrize(
@@ -53,14 +52,6 @@ def test_len_is_what_a_rank_yields_padding_included(
     assert [len(s) for s in sets] == [rows] * world_size
     assert [sum(1 for _ in s) for s in sets] == [rows] * world_size
     assert sets[0].num_samples == 25
-
-
-def test_the_rank_is_that_of_the_environment_where_none_is_given(monkeypatch):
-    assert resolve_rank(None, None) == (0, 1)
-    monkeypatch.setenv("RANK", "2")
-    monkeypatch.setenv("WORLD_SIZE", "5")
-    assert resolve_rank(None, None) == (2, 5)
-    assert resolve_rank(1, 3) == (1, 3)
 
 
 def test_shuffle_can_name_the_window(write_set):

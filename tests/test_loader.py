@@ -331,7 +331,7 @@ def test_the_figures_have_stable_names(write_set):
 
     assert set(stats) == {
         "images_per_s", "wait_s", "decode_s", "augment_s", "queue_fill", "quarantined",
-        "share/real",
+        "quarantined_shards", "share/real",
     }  # fmt: skip
     assert stats["images_per_s"] > 0
     assert 0 <= stats["queue_fill"] <= 1

@@ -1,5 +1,8 @@
 """subset, balance and epoch_size through the data set: what is dealt, what stays."""
 
+import json
+import pickle
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 
 import fiberaug
 from fiberaug.engine import Engine
-from fiberaug.errors import StateMismatch, UsageError
+from fiberaug.errors import ShardDamaged, StateMismatch, UsageError
 
 N = 60
 PLAN = {"unit": 2, "window": 8, "lanes": 2, "record": "none"}
@@ -191,6 +194,11 @@ def test_a_state_of_another_part_balance_or_size_is_refused_by_name(shards):
         ({"balance": {0: -1, 1: 1, 2: 1}}, "finite and >= 0"),
         ({"balance": {0: 0, 1: 0, 2: 0}}, "no class of the set a weight"),
         ({"epoch_size": 0}, "epoch_size must be >= 1"),
+        ({"epoch_size": 9.5}, "epoch_size must be >= 1, got 9.5"),
+        ({"subset": float("nan")}, r"subset must be in \(0, 1\]"),
+        ({"subset": []}, "names none of 60 samples"),
+        ({"subset": b"s03"}, "keys, which are text"),
+        ({"subset": 0.001}, "names none of 60 samples"),
         ({"epoch_size": 5, "train": False}, "train=False delivers every sample once"),
         ({"balance": "sqrt", "train": False}, "train=False delivers every sample once"),
     ],
@@ -227,3 +235,129 @@ def test_a_repeated_sample_replays_and_differs_between_its_visits(shards):
     for row in range(60):
         again = fiberaug.replay(batch["record"][row], loader)
         assert (again["image"] == batch["image"][row]).all()
+
+
+def copied(shards, folder):
+    shutil.copytree(shards, folder)
+    return folder
+
+
+CHOICES = [
+    {"subset": 0.4},
+    {"subset": 7},
+    {"subset": ["s03", "s59", "s20"]},
+    {"subset": "label in (0, 2) and width == 8"},
+    {"balance": "sqrt"},
+    {"subset": 0.5, "balance": "uniform", "epoch_size": 70},
+    {"epoch_size": 100},
+]
+
+
+@pytest.mark.parametrize("options", CHOICES, ids=str)
+def test_without_counts_in_dataset_json_the_side_cars_tell_the_same(
+    shards, tmp_path, options
+):
+    bare = copied(shards, tmp_path / "bare")
+    (bare / "dataset.json").unlink()
+
+    assert dealt(opened(str(bare), **options)) == dealt(opened(shards, **options))
+
+
+@pytest.mark.parametrize("options", CHOICES, ids=str)
+def test_what_a_worker_gets_is_small_and_deals_the_same(shards, options):
+    dataset = opened(shards, **options)
+    dealt(dataset)  # rows of shards are kept, and are not sent
+    sent = pickle.dumps(dataset.setup.rows)
+    other = opened(shards, **options)
+    other.setup = pickle.loads(pickle.dumps(dataset.setup))
+
+    assert len(sent) < 4000
+    assert dealt(other, 2) == dealt(dataset, 2)
+
+
+@pytest.mark.parametrize("kind", ["subset", "subset of classes"])
+def test_a_part_does_not_depend_on_the_place_of_a_shard_in_the_set(shards, kind):
+    """Of shards of one size: names and classes decide, not numbers."""
+    folder = sorted(map(str, Path(shards).glob("*.tar")))[:2]
+    options = {"subset": 1.0 if kind == "subset" else "label < 2"}
+    there, back = opened(folder, **options), opened(folder[::-1], **options)
+
+    assert {k for k, _, _ in dealt(there)} == {k for k, _, _ in dealt(back)}
+    names = there.setup.refs[0].name, back.setup.refs[1].name
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("counts", [{"0": 15}, {"0": 5, "1": 5, "7": 5}])
+def test_counts_in_dataset_json_that_the_index_does_not_have_are_reported(
+    shards, tmp_path, counts
+):
+    folder = copied(shards, tmp_path / "wrong")
+    described = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    first = described["shards"][0]
+    scale = first["samples"] - sum(counts.values())
+    first["counts"] = {**counts, "0": counts["0"] + scale}
+    (folder / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
+
+    with pytest.raises(ShardDamaged, match=f"take dataset.json.*{first['name']}"):
+        dealt(opened(str(folder), balance="uniform"))
+
+
+def test_counts_in_dataset_json_that_are_none_are_not_used(shards, tmp_path):
+    folder = copied(shards, tmp_path / "odd")
+    described = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    for counts in ({"a": 15}, {"0": -1, "1": 16}, {"0": "15"}, {"0": 15.0}):
+        described["shards"][0]["counts"] = counts
+        (folder / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
+
+        assert dealt(opened(str(folder), balance="sqrt")) == dealt(
+            opened(shards, balance="sqrt")
+        )
+
+
+def test_samples_without_a_class_are_refused_with_their_number(write_set):
+    folder = write_set(
+        {"__key__": f"k{i}", "image": np.full((8, 8, 3), i, np.uint8)}
+        | ({"label": i % 2} if i % 3 else {})
+        for i in range(12)
+    )
+    with pytest.raises(UsageError, match=r"4 samples have no class.*label >= 0"):
+        opened(folder, balance="uniform")
+
+    rows = dealt(opened(folder, balance="uniform", subset="label >= 0"))
+    assert Counter(label for _, _, label in rows) == {0: 4, 1: 4}
+    rows = dealt(opened(folder, subset=2))
+    assert Counter(label for _, _, label in rows) == {0: 2, 1: 2}
+
+
+def test_in_evaluation_a_subset_comes_once_in_order(shards):
+    dataset = opened(shards, subset=0.5, train=False)
+    keys = [key for key, _, _ in dealt(dataset)]
+
+    assert keys == sorted(keys)
+    assert len(set(keys)) == len(dataset) == dataset.num_samples == 30
+    assert dealt(dataset, 4) == dealt(dataset, 0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"balance": "uniform"}, {"epoch_size": 150}], ids=["balance", "epoch"]
+)
+def test_records_of_later_visits_replay_from_the_run_folder(shards, tmp_path, options):
+    import albumentations as A
+
+    dataset = fiberaug.StreamingDataset(
+        shards, transform=A.Compose([A.GaussNoise(p=1)]), unit=2, lanes=2, **options
+    )
+    with fiberaug.DataLoader(dataset, 30, collate="list", log=tmp_path) as loader:
+        images = {
+            record.to_json(): image
+            for batch in loader
+            for record, image in zip(batch["record"], batch["image"], strict=True)
+        }
+    records = list(fiberaug.RecordLog(tmp_path))
+    later = [record for record in records if record.visit]
+
+    assert len(records) == len({r.to_json() for r in records}) == len(dataset)
+    assert later
+    for record in later[::9]:
+        again = fiberaug.replay(record, tmp_path)
+        assert np.array_equal(again["image"], images[record.to_json()])

@@ -11,7 +11,7 @@ import torch
 from sets import photo, samples
 
 import fiberaug
-from fiberaug.transport import Request, _share, _unshare, read_error
+from fiberaug.transport import Request, read_error, share, unshare
 
 
 class Unpicklable(Exception):
@@ -68,11 +68,11 @@ def test_large_arrays_travel_in_shared_memory_and_small_ones_do_not(write_set):
             yield {**sample, "image": photo(i, 120, 160)}
 
     loader = fiberaug.DataLoader(fiberaug.StreamingDataset(write_set(content())), 4)
-    message = _share(loader._builder.build(Request(0, 0, 4, 0, 1, drop_last=False)))
+    message = share(loader._builder.build(Request(0, 0, 4, 0, 1, drop_last=False)))
 
     assert isinstance(message.data["image"], torch.Tensor)
     assert not isinstance(message.data["label"], torch.Tensor)
-    assert _unshare(message).data["image"].shape == (4, 3, 120, 160)
+    assert unshare(message).data["image"].shape == (4, 3, 120, 160)
 
 
 def test_what_is_no_exception_is_still_one():

@@ -267,9 +267,23 @@ class CpuEngine:
                 changes |= {name for name in fields if name != "label"}
                 self.leaves.append((part.path(), stage.name))
             self._stages.append((part.stage, first, stage))
+        self._at = self._stages[0] if self._stages else None
         self.changes = frozenset(changes)
         """Fields that can differ between views of a sample."""
         self._only = self._stages[0][2] if len(self._stages) == 1 else None
+
+    @property
+    def running(self) -> str:
+        """The operation that ran last, in words, for whom it failed; may be empty."""
+        if self._at is None:
+            return ""
+        _, number, stage = self._at
+        if type(stage) is ComposeStage:
+            if not stage.operations:
+                return ""
+            number = stage.operations[-1][0]
+        path, name = self.leaves[number]
+        return f"operation {name} (transforms[{path}])"
 
     @property
     def finish(self) -> Finish:
@@ -301,7 +315,9 @@ class CpuEngine:
             changed = only(fields, keys("cpu"))
             return Augmented({**fields, **changed}, only.operations.copy())
         operations: list[Operation] = []
-        for name, first, stage in self._stages:
+        for at in self._stages:
+            self._at = at
+            name, first, stage = at
             if type(stage) is ComposeStage:
                 stage.step = step
                 fields = {**fields, **stage(fields, keys(name))}

@@ -28,6 +28,10 @@ def command(  # noqa: PLR0917
         bool, typer.Option("--keep-order", help="Do not shuffle.")
     ] = False,
     on_error: Annotated[str, typer.Option(help="skip or fail.")] = "skip",
+    allow_empty_class: Annotated[
+        bool,
+        typer.Option("--allow-empty-class", help="Write the set all the same."),
+    ] = False,
 ) -> None:
     """Write a folder of images as shards, shuffled, with index and checksums."""
     if source not in {"auto", "folder"}:
@@ -40,6 +44,7 @@ def command(  # noqa: PLR0917
     manifest = convert(
         src, dst, encode=encode, resize=resize, quality=quality, shard_size=shard_size,
         workers=workers, seed=seed, keep_order=keep_order, on_error=on_error,
+        allow_empty_class=allow_empty_class,
     )  # fmt: skip
     size = format_bytes(sum(shard.bytes for shard in manifest.shards))
     images = counted(manifest.samples, "image")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fiberaug.cli import convert, demo, index, info, replay, verify
+from fiberaug.cli import convert, demo, doctor, index, info, quarantine, replay, verify
 from fiberaug.errors import DataRefused, FiberAugError, StoreError, UsageError
 
 __all__ = ["app", "exit_code", "main"]
@@ -81,7 +81,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for module in (convert, index, verify, info, replay, demo):
+for module in (convert, index, verify, info, doctor, replay, quarantine, demo):
     verb = module.__name__.rpartition(".")[2]
     app.command(name=verb)(_guarded(module.command))
 

@@ -15,6 +15,8 @@ from fiberaug.errors import LimitExceeded
 __all__ = ["decode_npy", "decode_npz"]
 
 _MOST_BYTES = 256 * 2**20  # of all arrays of an .npz, unpacked
+# What NumPy writes. Of the others zipfile unpacks all there is before it counts.
+_PACKED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 def decode_npy(data: bytes | memoryview) -> NDArray[Any]:
@@ -68,6 +70,17 @@ def decode_npz(data: bytes | memoryview) -> dict[str, NDArray[Any]]:
                 stage="decode",
             )
         return {
-            entry.filename.removesuffix(".npy"): decode_npy(archive.read(entry))
+            entry.filename.removesuffix(".npy"): decode_npy(_unpacked(archive, entry))
             for entry in archive.infolist()
         }
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Return what an entry holds, and never more of it than it states."""
+    if entry.compress_type not in _PACKED:
+        raise ValueError(
+            f"{entry.filename!r} is packed by method {entry.compress_type}"
+        )
+    with archive.open(entry) as member:
+        # With a size: else it unpacks the whole stream and cuts it to what is stated.
+        return member.read(entry.file_size)

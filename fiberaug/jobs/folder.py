@@ -1,6 +1,7 @@
 """A folder of images with class subfolders to shards: the same bytes every time."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def convert_folder(
     quality: int,
     on_error: str,
     classes: Sequence[str] | None,
+    allow_empty_class: bool,
     progress: bool,
 ) -> Manifest:
     """Write a folder of images as shards; see :func:`fiberaug.convert`."""
@@ -139,10 +141,39 @@ def convert_folder(
             f"none of {len(items)} files is an image; the first:"
             f" {written[0].errors[0]['reason']}"
         )
+    _check_classes(names, entries, allow_empty=allow_empty_class)
     fields = {"image": "jpg;png;webp;bmp;tif;gif;ppm"}
     if names:
         fields["label"] = "cls"
     return target.finish(entries, names, fields)
+
+
+def _with_space(
+    error: StoreError, dst: Path, parts: Sequence[Sequence[Item]]
+) -> StoreError:
+    """Return the error of a disk with what the images take and what is free."""
+    needed = sum(item.size for part in parts for item in part)
+    free = shutil.disk_usage(dst).free
+    return StoreError(
+        f"{error.message}; the images have {needed} bytes as they are, {free} bytes are"
+        f" free in {dst}; with space there the same command begins again",
+        key=error.key,
+        stage=error.stage,
+    )
+
+
+def _check_classes(
+    names: Sequence[str], entries: Sequence[ShardEntry], *, allow_empty: bool
+) -> None:
+    """Refuse a set in which a class has no image: nothing can be learned of it."""
+    there = {label for entry in entries for label in entry.counts}
+    empty = [name for i, name in enumerate(names) if str(i) not in there]
+    if empty and not allow_empty:
+        raise DataRefused(
+            f"{len(empty)} of {len(names)} classes have no image that could be read:"
+            f" {empty[:10]}; {ERRORS} lists what was refused; allow_empty_class=True"
+            " (--allow-empty-class) writes the set all the same"
+        )
 
 
 def _shuffled(seed: int, key: str) -> bytes:
@@ -176,7 +207,12 @@ def _run(
         ) as bar,
         closing(run_jobs(_write_shard, jobs, workers=workers)) as results,
     ):
-        for written, part in zip(results, parts, strict=True):
-            done.append(written)
-            bar.update(len(part))
+        try:
+            for written, part in zip(results, parts, strict=True):
+                done.append(written)
+                bar.update(len(part))
+        except StoreError as error:
+            if error.stage != "write":
+                raise
+            raise _with_space(error, target.folder, parts) from error
     return done

@@ -9,7 +9,8 @@ import numpy as np
 from fiberaug.decode.fields import describe_fields
 from fiberaug.errors import StoreError, UsageError
 from fiberaug.jobs.mapping import resolve_fields
-from fiberaug.shards.reader import ShardFile, ShardRef
+from fiberaug.shards.opening import read_index
+from fiberaug.shards.reader import ShardRef
 from fiberaug.shards.resolve import resolve
 
 __all__ = ["summarize"]
@@ -34,7 +35,7 @@ def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[st
     try:
         members, specs = resolve_fields(found, "auto")
     except UsageError:  # no image by any name that is known: the figures still hold
-        first = ShardFile(found.refs[0]).index
+        first = read_index(found.refs[0], found.cache)
         members, specs = tuple(field.extension for field in first.fields(0)), ()
     figures: dict[str, Any] = {
         "shards": len(found.refs),
@@ -51,7 +52,7 @@ def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[st
     orientations: Counter[int] = Counter()
     sizes, boxes, unknown = [], 0, 0
     for ref in found.refs:
-        columns = ShardFile(ref).index.columns
+        columns = read_index(ref, found.cache).columns
         labels.update(columns["label"].tolist())
         orientations.update(columns["orientation"].tolist())
         known = columns["width"] > 0
@@ -76,6 +77,8 @@ def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[st
 
 
 def _size(ref: ShardRef) -> int:
+    if ref.remote:
+        return ref.bytes or 0
     try:
         return Path(ref.path).stat().st_size
     except OSError as error:

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from fiberaug.errors import StoreError, UsageError
-from fiberaug.shards.manifest import FILE, Manifest, ShardEntry, write_atomically
+from fiberaug.shards.manifest import (
+    FILE,
+    MARK,
+    Manifest,
+    ShardEntry,
+    write_atomically,
+)
 
 __all__ = ["ERRORS", "Target"]
 
 ERRORS = "convert_errors.jsonl"
 """What was left out, one JSON object a line."""
-
-_MARK = ".converting.json"
 
 
 class Target:
@@ -43,8 +47,8 @@ class Target:
             raise StoreError(
                 f"cannot write {folder}: {error.strerror}", stage="write"
             ) from error
-        foreign = [name for name in present if not name.startswith(f".{_MARK}.")]
-        if foreign and _MARK not in foreign:
+        foreign = [name for name in present if not name.startswith(f".{MARK}.")]
+        if foreign and MARK not in foreign:
             raise UsageError(
                 f"{folder} is not empty ({foreign[0]} and {len(foreign) - 1} more);"
                 " choose an empty or a new folder"
@@ -52,7 +56,7 @@ class Target:
         for name in present:  # the mark says that these are ours, and unfinished
             if name.endswith((".tar", ".idx", ".part")) or name == ERRORS:
                 (folder / name).unlink()
-        write_atomically(folder / _MARK, json.dumps(self._arguments).encode())
+        write_atomically(folder / MARK, json.dumps(self._arguments).encode())
 
     def shard(self, number: int) -> Path:
         """Return the path of a shard."""
@@ -91,5 +95,5 @@ class Target:
             },
         )
         write_atomically(self.folder / FILE, manifest.to_bytes())
-        (self.folder / _MARK).unlink()
+        (self.folder / MARK).unlink()
         return manifest

@@ -78,10 +78,11 @@ class ShardWriter:
         """Append one sample.
 
         Args:
-            sample: ``__key__`` and fields: ``image`` (bytes, path, PIL image or uint8
-                array), ``label`` (id, name, number or vector), ``mask``, ``bboxes``,
-                ``bbox_labels``, ``keypoints``, ``caption``; or extensions as webdataset
-                names them (``jpg``, ``cls``, ``json``, ...).
+            sample: ``__key__`` (stored in Unicode's form NFC) and fields: ``image``
+                (bytes, path, PIL image or uint8 array), ``label`` (id, name, number or
+                vector), ``mask``, ``bboxes``, ``bbox_labels``, ``keypoints``,
+                ``caption``; or extensions as webdataset names them (``jpg``, ``cls``,
+                ``json``, ...).
 
         Raises:
             UsageError: The key is missing, was used before or cannot be read back; or a
@@ -91,6 +92,7 @@ class ShardWriter:
         key = sample.get("__key__")
         if not isinstance(key, str) or not key:
             raise UsageError(f"__key__ must be text, got {key!r}")
+        key = unicodedata.normalize("NFC", key)  # both ways to write an accent are one
         if key in self._keys:
             raise UsageError(
                 f"key {key!r} was written before; keys are unique in a data set"
@@ -155,6 +157,7 @@ def convert(
     quality: int = 90,
     on_error: str = "skip",
     classes: Sequence[str] | None = None,
+    allow_empty_class: bool = False,
     progress: bool = True,
 ) -> Manifest:
     """Write a folder of images, or an iterable of samples, as shards.
@@ -179,11 +182,13 @@ def convert(
             ``fail`` stops at the first.
         classes: Class names by id. None: sorted subfolders; of an iterable, names as
             they first come.
+        allow_empty_class: Write a folder's set though a class has no sound image.
         progress: Show a bar on a terminal.
 
     Raises:
         UsageError: An argument is out of range, or ``dst`` holds something else.
-        DataRefused: There is no image, or one is broken and ``on_error`` is ``fail``.
+        DataRefused: There is no image, a class has none, or one is broken and
+            ``on_error`` is ``fail``.
         StoreError: The disk is full or gone.
     """
     if isinstance(src, str | Path):
@@ -191,7 +196,8 @@ def convert(
             Path(src), Path(dst), shard_size=parse_bytes(shard_size, name="shard_size"),
             workers=_cores() if workers is None else workers, seed=seed,
             keep_order=keep_order, resize=resize, encode=encode, quality=quality,
-            on_error=on_error, classes=classes, progress=progress,
+            on_error=on_error, classes=classes, allow_empty_class=allow_empty_class,
+            progress=progress,
         )  # fmt: skip
     if resize is not None:
         raise UsageError("resize is for a folder; resize the images of your samples")

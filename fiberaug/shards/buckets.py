@@ -1,147 +1,178 @@
-"""Objects in buckets and on the Hub, with s3fs, gcsfs and huggingface_hub."""
+"""Where the objects of s3://, gs:// and hf:// are on the web, and what a folder has.
 
+The libraries know credentials, endpoints and listings; the bytes come over http(s), so
+that one object is fetched, and goes on where it broke off, like any other.
+"""
+
+import errno
 import importlib
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from urllib3 import make_headers
 
 from fiberaug.errors import StoreError, UsageError
-from fiberaug.shards.http import HttpStore
-from fiberaug.shards.transfer import Body, Interrupted, NetPolicy, Remote, not_found
-from fiberaug.shards.urls import redact
+from fiberaug.shards.answers import refused
+from fiberaug.shards.http import Located
+from fiberaug.shards.netpolicy import Passing
+from fiberaug.shards.urls import check_url, redact, scheme
 
-__all__ = ["BucketStore"]
+__all__ = ["list_objects", "locate"]
 
-_BLOCK = 4 << 20
+_Result = TypeVar("_Result")
 _SIGNED_S = 3600
-_FILE_SYSTEMS = {
-    "s3": ("s3fs", "S3FileSystem", "s3"),
-    "gs": ("gcsfs", "GCSFileSystem", "gs"),
-    "hf": ("huggingface_hub", "HfFileSystem", "hf"),
+_CLASSES = {
+    "s3": ("s3fs", "S3FileSystem"),
+    "gs": ("gcsfs", "GCSFileSystem"),
+    "hf": ("huggingface_hub", "HfFileSystem"),
 }
-_VERSIONS = ("ETag", "etag", "generation", "blob_id", "md5Hash", "LastModified")
-_FINAL = (PermissionError, NotADirectoryError, IsADirectoryError, ValueError, TypeError)
+_FINAL = (ValueError, TypeError, NotImplementedError)
+_file_systems: dict[tuple[object, ...], Any] = {}
 
 
-class _BucketBody:
-    def __init__(self, store: "BucketStore", url: str, start: int) -> None:
-        self._store, self._url, self.start = store, url, start
-        self.remote = store.stat(url)
-
-    def __iter__(self) -> Iterator[bytes]:
-        at, size = self.start, self.remote.size
-        if size is None:
-            raise StoreError(
-                f"cannot read {redact(self._url)}: the store does not say its size",
-                stage="fetch",
-            )
-        while at < size:
-            block = self._store.block(self._url, at, min(size, at + _BLOCK))
-            # Blocks are requests of their own: none may be of another object.
-            if not block or self._store.stat(self._url) != self.remote:
-                raise Interrupted(f"it changed at byte {at} of {size}")
-            at += len(block)
-            yield block
-
-
-class BucketStore:
-    """Reads objects of one protocol; never a chain of them.
+def locate(url: str, version: str = "") -> Located:
+    """Return where an object is asked for, with credentials that hold for a while.
 
     Args:
-        kind: ``s3``, ``gs`` or ``hf``.
-        policy: Time-outs and bounds.
+        url: URL of the object.
+        version: Version that is wanted, where one is known.
 
     Raises:
-        UsageError: The library is not installed.
+        UsageError: The protocol's library is not installed.
+        StoreError: There is no such repository, or there are no credentials.
+        Passing: The library could not reach its service.
     """
+    check_url(url)
+    kind, shown = scheme(url), redact(url)
+    if kind == "s3":
+        return _work(shown, lambda: _locate_s3(url, shown))
+    if kind == "gs":
+        return _work(shown, lambda: _locate_gs(url, shown, version))
+    if kind == "hf":
+        return _work(shown, lambda: _locate_hf(url, shown))
+    parts = urlsplit(url)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
+    headers: dict[str, str] = {}
+    if parts.username is not None:
+        words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers = dict(make_headers(basic_auth=words))
+    return Located(urlunsplit(bare), headers, shown)
 
-    def __init__(self, kind: str, policy: NetPolicy) -> None:
-        module, name, extra = _FILE_SYSTEMS[kind]
+
+def list_objects(url: str) -> list[str]:
+    """Return the URLs of the objects right in a folder, sorted.
+
+    Raises:
+        UsageError: The protocol has no listing.
+        StoreError: There is no such folder, or it may not be listed.
+        Passing: The library could not reach its service.
+    """
+    check_url(url)
+    kind, shown = scheme(url), redact(url)
+    if kind not in _CLASSES:
+        raise UsageError(
+            f"{shown!r}: http has no listing; name the shards with braces"
+            " (train-{000..015}.tar), or a folder with a dataset.json"
+        )
+
+    def work() -> list[str]:
+        files = _file_system(kind)
+        files.invalidate_cache()  # the folder as it is now
+        entries = files.ls(_path(url).rstrip("/"), detail=True)
+        return [entry["name"] for entry in entries if entry["type"] == "file"]
+
+    return sorted(f"{kind}://{name}" for name in _work(shown, work))
+
+
+def _path(url: str) -> str:
+    return url.partition("://")[2]
+
+
+def _locate_s3(url: str, shown: str) -> Located:
+    signed = _file_system("s3").sign(_path(url), expiration=_SIGNED_S)
+    return Located(str(signed), {}, shown, head=False)
+
+
+def _locate_gs(url: str, shown: str, version: str) -> Located:
+    files = _file_system("gs")
+    generation = None
+    if version.startswith("generation "):
+        generation = version.removeprefix("generation ")
+    headers: dict[str, str] = {}
+    files.credentials.apply(headers)
+    found = files.url(_path(url), generation=generation)
+    return Located(str(found), headers, shown)
+
+
+def _locate_hf(url: str, shown: str) -> Located:
+    from huggingface_hub import hf_hub_url  # noqa: PLC0415  # the extra hf
+
+    utils: Any = importlib.import_module("huggingface_hub.utils")
+    place = _file_system("hf").resolve_path(_path(url))
+    if not hasattr(place, "path_in_repo"):
+        raise UsageError(f"{shown!r} is no file of a repository")
+    found = hf_hub_url(
+        place.repo_id,
+        place.path_in_repo,
+        repo_type=place.repo_type,
+        revision=place.revision,
+    )
+    return Located(found, dict(utils.build_hf_headers()), shown)
+
+
+def _file_system(kind: str) -> Any:  # noqa: ANN401  # three libraries' classes
+    """Return this process's file system: event loops do not survive a fork."""
+    name = (os.getpid(), kind, os.environ.get("AWS_ENDPOINT_URL"))
+    if name not in _file_systems:
+        module, cls = _CLASSES[kind]
         try:
             library = importlib.import_module(module)
         except ImportError:
-            raise UsageError(
-                f"{kind}:// needs {module}: pip install 'fiberaug[{extra}]'"
-            ) from None
-        options: dict[str, Any] = {}
+            library = None
+        if library is None:
+            raise UsageError(f"{kind}:// needs pip install 'fiberaug[{kind}]'")
+        options: dict[str, Any] = {"skip_instance_cache": True}
         if kind == "s3":
-            options["config_kwargs"] = {
-                "connect_timeout": policy.connect_s,
-                "read_timeout": policy.read_s,
-                "retries": {"max_attempts": 1},  # attempts are counted here
-            }
-        for noisy in (module, "fsspec", "botocore", "aiobotocore"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)  # they log whole URLs
-        # An instance of this process alone: event loops do not survive a fork.
-        self._files: Any = getattr(library, name)(skip_instance_cache=True, **options)
-        self._kind = kind
-        self._http = HttpStore(policy) if kind == "s3" else None
-
-    def stat(self, url: str) -> Remote:
-        """Return size and version of an object. See :class:`Store`."""
-        with self._errors(url):
-            path = self._path(url)
-            self._files.invalidate_cache(self._files._parent(path))  # noqa: SLF001  # of every fsspec system
-            info = self._files.info(path)
-        if info.get("type") == "directory":
-            raise StoreError(f"{redact(url)} is a folder, not a shard", stage="fetch")
-        version = next((str(info[name]) for name in _VERSIONS if info.get(name)), "")
-        size = info.get("size")
-        return Remote(size=None if size is None else int(size), version=version)
-
-    @contextmanager
-    def read(self, url: str, start: int, known: Remote) -> Iterator[Body]:
-        """Open an object from a byte on. See :class:`Store`.
-
-        S3 signs a URL and streams it over http, so that what breaks off costs no byte
-        twice; the others come in blocks.
-        """
-        if self._http is None:
-            yield _BucketBody(self, url, start)
-            return
-        with self._errors(url):
-            signed = self._files.url(self._path(url), expires=_SIGNED_S)
-        with self._http.read(signed, start, known) as body:
-            yield body
-
-    def block(self, url: str, start: int, end: int) -> bytes:
-        """Return the bytes [start, end) of an object."""
-        with self._errors(url):
-            return bytes(self._files.cat_file(self._path(url), start=start, end=end))
-
-    def list(self, url: str) -> list[str]:
-        """Return the URLs of the files of a folder or a pattern, sorted."""
-        with self._errors(url):
-            self._files.invalidate_cache()
-            path = self._path(url).rstrip("/")
-            if any(sign in path for sign in "*?["):
-                found = self._files.glob(path)
-            else:
-                entries = self._files.ls(path, detail=True)
-                found = [e["name"] for e in entries if e["type"] == "file"]
-        return sorted(f"{self._kind}://{name}" for name in found)
-
-    def _path(self, url: str) -> str:
-        return url.partition("://")[2]
-
-    @contextmanager
-    def _errors(self, url: str) -> Iterator[None]:
-        try:
-            yield
-        except (StoreError, Interrupted):
-            raise
-        except FileNotFoundError:
-            raise not_found(url, "there is no such object") from None
-        except Exception as error:  # noqa: BLE001  # each library has a tree of its own
-            name = type(error).__name__
-            if isinstance(error, _FINAL) or "Credential" in name:
-                raise StoreError(
-                    f"cannot read {redact(url)}: {_why(error)}", stage="fetch"
-                ) from None
-            raise Interrupted(_why(error)) from None
+            options |= _s3_options()
+        files = _file_systems[name] = getattr(library, cls)(**options)
+        if kind != "hf":
+            files.retries = 1  # tries are counted elsewhere
+    return _file_systems[name]
 
 
-def _why(error: Exception) -> str:
-    first = (str(error).splitlines() or [""])[0][:200]
-    return redact(f"{type(error).__name__}: {first}".rstrip(": "))
+def _s3_options() -> dict[str, Any]:
+    from fsspec.config import conf  # noqa: PLC0415  # with the extra alone
+
+    own = {
+        "signature_version": "s3v4",  # presigning falls back to the old one
+        "connect_timeout": 10,
+        "read_timeout": 30,
+        "retries": {"max_attempts": 1},  # tries are counted elsewhere
+    }
+    given = conf.get("s3", {}).get("config_kwargs", {})
+    return {"config_kwargs": {**own, **given}, "cache_regions": True}
+
+
+def _work(shown: str, work: Callable[[], _Result]) -> _Result:
+    """Do what a library does; its errors quote URLs and can hold credentials."""
+    failure: StoreError | Passing
+    try:
+        return work()
+    except (StoreError, UsageError):
+        raise
+    except FileNotFoundError:
+        failure = refused(shown, "there is no such object", code=errno.ENOENT)
+    except PermissionError:
+        failure = refused(shown, "access is denied", code=errno.EACCES)
+    except Exception as error:  # noqa: BLE001  # each library has a tree of its own
+        name = type(error).__name__
+        if "Credential" in name:
+            reason = f"{name}: give credentials the way its library takes them"
+            failure = refused(shown, reason, code=errno.EACCES)
+        elif isinstance(error, _FINAL):
+            failure = refused(shown, f"{name}: {redact(str(error))[:200]}")
+        else:
+            failure = Passing(f"the service is not reached ({name})")
+    raise failure

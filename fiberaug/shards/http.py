@@ -1,280 +1,334 @@
-"""Objects over http and https, with urllib3."""
+"""Objects over http and https, with urllib3: one answer, its redirects and bytes."""
 
-import ipaddress
-import socket
-from collections.abc import Iterator
+import errno
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
+from http.client import HTTPException
+from typing import NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, LocationValueError
 
 from fiberaug.errors import SecurityRefused, StoreError
-from fiberaug.shards.transfer import Interrupted, NetPolicy, Remote, not_found
+from fiberaug.shards.addresses import PUBLIC, check_host, nearness
+from fiberaug.shards.answers import (
+    content_range,
+    is_final,
+    refuse,
+    refused,
+    version_of,
+    why,
+)
+from fiberaug.shards.connections import manager, proxy_of
+from fiberaug.shards.netpolicy import NetPolicy, Passing, Remote
 from fiberaug.shards.urls import redact
 
-__all__ = ["HttpStore"]
+__all__ = ["Body", "Changed", "Located", "Span", "look", "open_object"]
 
 _CHUNK = 1 << 18
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
-_ASK_WITH_GET = {403, 405, 501}  # signed for GET alone, or no HEAD at all
 
 
-class _HttpBody:
-    def __init__(
-        self, response: urllib3.BaseHTTPResponse, start: int, remote: Remote
-    ) -> None:
-        self._response, self.start, self.remote = response, start, remote
+class Located(NamedTuple):
+    """Where an object is asked for."""
 
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            while chunk := self._response.read1(_CHUNK):
-                yield chunk
-        except (HTTPError, OSError) as error:
-            raise Interrupted(_reason(error)) from None
+    url: str
+    """http(s) URL without userinfo; its query can hold a signature."""
+
+    headers: Mapping[str, str]
+    """Headers for that host alone, credentials among them."""
+
+    shown: str
+    """The user's URL, without credentials."""
+
+    head: bool = True
+    """Whether HEAD may be asked as well: a signature can be for GET alone."""
 
 
-class HttpStore:
-    """Reads objects over http(s).
+class Span(NamedTuple):
+    """Bytes of an object that are asked for."""
 
-    Redirects stay within http(s), never go from https to http, never to link-local
-    addresses (where clouds keep credentials), and to private ones only from there.
+    start: int
+    """First byte."""
+
+    end: int | None = None
+    """Byte behind the last one; None: to the end."""
+
+    version: str = ""
+    """Version of the object that they belong to; empty: of any."""
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that ask for them."""
+        if not self.start and self.end is None:
+            return {}
+        last = "" if self.end is None else self.end - 1
+        headers = {"Range": f"bytes={self.start}-{last}"}
+        if self.version.startswith('"') or self.version.endswith("GMT"):
+            headers["If-Range"] = self.version  # RFC 9110, 13.1.5
+        return headers
+
+
+class Changed(Passing):
+    """The store has another object than the bytes so far are of."""
+
+
+class Body:
+    """The bytes of one answer.
 
     Args:
-        policy: Time-outs and bounds.
+        response: The answer; None: no byte is left.
+        start: Byte of the object at which it begins.
+        remote: The object.
+        partial: Whether the server kept to the bytes that were asked for.
     """
 
-    def __init__(self, policy: NetPolicy) -> None:
-        self._policy = policy
-        self._pools: dict[str | None, urllib3.PoolManager] = {}
+    def __init__(
+        self,
+        response: urllib3.BaseHTTPResponse | None,
+        *,
+        start: int,
+        remote: Remote,
+        partial: bool = False,
+    ) -> None:
+        self._response, self.start, self.remote = response, start, remote
+        self.partial = partial
 
-    def stat(self, url: str) -> Remote:
-        """Return size and version of an object. See :class:`Store`."""
-        with self._open("HEAD", url, {}) as (response, status):
-            if status == 200:  # OK
-                return _remote(response, _length(response))
-            if status not in _ASK_WITH_GET:
-                raise _refusal(url, status, response)
-        with self._open("GET", url, {"Range": "bytes=0-0"}) as (response, status):
-            if status == 200:  # OK
-                return _remote(response, _length(response))
-            if status == 206:  # a part
-                return _remote(response, _range(response)[1])
-            raise _refusal(url, status, response)
+    def read(self) -> bytes:
+        """Return the next bytes as soon as there are any; none at the end.
 
-    @contextmanager
-    def read(self, url: str, start: int, known: Remote) -> Iterator[_HttpBody]:
-        """Open an object from a byte on. See :class:`Store`."""
-        headers = {}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-            if known.version and not known.version.startswith("W/"):
-                headers["If-Range"] = known.version
-        with self._open("GET", url, headers) as (response, status):
-            if status == 200:  # OK
-                size = _length(response)
-                yield _HttpBody(response, 0, _remote(response, size))
-            elif status == 206:  # a part
-                first, size = _range(response)
-                yield _HttpBody(response, first, _remote(response, size))
-            else:
-                raise _refusal(url, status, response)
-
-    @contextmanager
-    def _open(
-        self, method: str, url: str, headers: dict[str, str]
-    ) -> Iterator[tuple[urllib3.BaseHTTPResponse, int]]:
-        response = self._follow(method, url, headers)
-        whole = False
+        Raises:
+            Passing: The connection breaks off, or no byte comes in time.
+        """
+        if self._response is None:
+            return b""
         try:
-            if response.status in _AGAIN:
-                raise Interrupted(
-                    f"the server answered {response.status} {response.reason or ''}",
-                    _retry_after(response),
-                )
-            yield response, response.status
-            whole = True
-        finally:
-            # What was not read to its end cannot be used for another request.
-            if whole and method == "HEAD":
-                response.drain_conn()
-                response.release_conn()
-            else:
-                response.close()
+            return self._response.read1(_CHUNK) or b""
+        except (HTTPError, HTTPException, OSError) as error:
+            reason = why(error)
+        raise Passing(reason)  # outside: the caught one can quote the URL
 
-    def _follow(
-        self, method: str, url: str, headers: dict[str, str]
-    ) -> urllib3.BaseHTTPResponse:
-        origin = urlsplit(url)
-        self._check_host(url, origin.hostname)
-        current = url
-        for _ in range(self._policy.redirects + 1):
-            response = self._request(method, current, headers, origin.hostname)
-            if response.status not in _REDIRECTS or "Location" not in response.headers:
-                return response
-            response.close()
-            target = urljoin(_bare(current), response.headers["Location"])
-            self._check_redirect(origin.scheme, origin.hostname, current, target)
-            current = target
-        raise StoreError(
-            f"{redact(url)} redirects more than {self._policy.redirects} times",
-            stage="fetch",
+    def close(self) -> None:
+        """Let go of the connection: what was not read cannot be skipped."""
+        if self._response is not None:
+            self._response.close()
+
+
+def look(where: Located, policy: NetPolicy) -> Remote:
+    """Return size and version of an object.
+
+    Raises:
+        StoreError: See :func:`open_object`.
+        SecurityRefused: See :func:`open_object`.
+        Passing: See :func:`open_object`.
+    """
+    if where.head:
+        try:
+            found = open_object(where, Span(0), policy, method="HEAD").remote
+        except StoreError as error:
+            if error.errno == errno.ENOENT:
+                raise
+        else:
+            if found.size is not None:
+                return found
+    # The first byte says it too, where HEAD is refused or tells no size.
+    body = open_object(where, Span(0, 1), policy)
+    try:
+        if body.partial:
+            while body.read():  # at its end the connection is free for the next
+                pass
+    finally:
+        body.close()
+    return body.remote
+
+
+def open_object(
+    where: Located, span: Span, policy: NetPolicy, *, method: str = "GET"
+) -> Body:
+    """Ask for bytes of an object.
+
+    Redirects stay within http(s), never go from https to http, and never nearer to this
+    machine than the first host was.
+
+    Raises:
+        StoreError: The server refuses; ``errno`` is ENOENT or EACCES where it says so.
+        SecurityRefused: A host is not allowed, or a redirect leads where none may.
+        Passing: Another try may be answered.
+        Changed: The object is shorter than the span's start.
+    """
+    shown, url = where.shown, where.url
+    headers = {
+        "User-Agent": "fiberaug",
+        "Accept-Encoding": "identity",
+        **span.headers(),
+    }
+    own = dict(where.headers)
+    most = None
+    _check_allowed(url, policy, shown)
+    for _ in range(policy.redirects + 1):
+        response = _request(
+            method, url, {**headers, **own}, policy, most=most, shown=shown
         )
+        location = response.headers.get("Location")
+        if response.status not in _REDIRECTS or location is None:
+            return _body(response, span, shown)
+        response.close()
+        if most is None:
+            most = _reach(url)
+        target = _redirected(url, location, policy, most=most, shown=shown)
+        if _origin(target) != _origin(url):
+            own = {}  # credentials are for the host that they were given for
+        url = target
+    raise StoreError(
+        f"cannot read {shown}: it redirects more than {policy.redirects} times",
+        stage="fetch",
+    )
 
-    def _request(
-        self, method: str, url: str, headers: dict[str, str], origin: str | None
-    ) -> urllib3.BaseHTTPResponse:
-        parts = urlsplit(url)
-        sent = {"Accept-Encoding": "identity", **headers}
-        if parts.username is not None and parts.hostname == origin:
-            user, word = unquote(parts.username), unquote(parts.password or "")
-            sent |= urllib3.make_headers(basic_auth=f"{user}:{word}")
-        policy = self._policy
-        try:
-            return self._pool(parts.scheme, parts.hostname).request(
+
+def _request(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    policy: NetPolicy,
+    *,
+    most: int | None,
+    shown: str,
+) -> urllib3.BaseHTTPResponse:
+    try:
+        with _quietly():
+            return manager(os.getpid(), most, proxy_of(url)).request(
                 method,
-                _bare(url),
-                headers=sent,
+                url,
+                headers=headers,
                 redirect=False,
                 retries=False,
                 preload_content=False,
                 decode_content=False,
                 timeout=urllib3.Timeout(connect=policy.connect_s, read=policy.read_s),
             )
-        except SSLError:
-            raise StoreError(
-                f"cannot read {redact(url)}: its certificate is not accepted",
-                stage="fetch",
-            ) from None
-        except (HTTPError, OSError) as error:
-            raise Interrupted(_reason(error)) from None
-
-    def _pool(self, scheme: str, host: str | None) -> urllib3.PoolManager:
-        proxy = None if proxy_bypass(host or "") else getproxies().get(scheme)
-        if proxy not in self._pools:
-            self._pools[proxy] = (
-                urllib3.PoolManager(maxsize=8)
-                if proxy is None
-                else urllib3.ProxyManager(proxy, maxsize=8)
-            )
-        return self._pools[proxy]
-
-    def _check_host(self, url: str, host: str | None) -> None:
-        allowed = self._policy.allowed_hosts
-        if not host:
-            raise StoreError(f"{redact(url)} names no host", stage="fetch")
-        if allowed is not None and host not in allowed:
-            raise SecurityRefused(
-                f"{redact(url)}: the host {host} is not among the allowed {allowed}",
-                stage="fetch",
-            )
-
-    def _check_redirect(
-        self, scheme: str, origin: str | None, source: str, target: str
-    ) -> None:
-        parts = urlsplit(target)
-        where = f"{redact(source)} redirects to {redact(target)}"
-        if parts.scheme not in {"http", "https"}:
-            raise SecurityRefused(f"{where}, which is not http(s)", stage="fetch")
-        if scheme == "https" and parts.scheme == "http":
-            raise SecurityRefused(f"{where}, out of https", stage="fetch")
-        self._check_host(target, parts.hostname)
-        private = any(map(_is_private, _addresses(origin)))
-        for address in _addresses(parts.hostname):
-            if address.is_link_local or address in _METADATA:
-                raise SecurityRefused(
-                    f"{where}, where clouds keep credentials", stage="fetch"
-                )
-            if _is_private(address) and not private:
-                raise SecurityRefused(
-                    f"{where}, an address of a private network", stage="fetch"
-                )
+    except LocationValueError:
+        final, reason = True, "the URL, or the one it redirects to, is none"
+    except (HTTPError, HTTPException, OSError) as error:
+        final, reason = is_final(error), why(error)
+    if final:
+        raise refused(shown, reason)
+    raise Passing(reason)
 
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_METADATA = {
-    ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192")
-}
-
-
-def _addresses(host: str | None) -> list[_Address]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []  # the request itself will say so
-    addresses = (
-        ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found
-    )
-    return [getattr(address, "ipv4_mapped", None) or address for address in addresses]
-
-
-def _is_private(address: _Address) -> bool:
-    return not address.is_global
-
-
-def _bare(url: str) -> str:
-    """Return a URL without userinfo and fragment."""
+def _origin(url: str) -> tuple[str, str | None, int]:
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@")[-1], fragment=""))
+    return parts.scheme, parts.hostname, parts.port or _port(parts.scheme)
 
 
-def _remote(response: urllib3.BaseHTTPResponse, size: int | None) -> Remote:
-    headers = response.headers
-    tag = headers.get("ETag", "")
-    if tag.startswith("W/"):
-        tag = headers.get("Last-Modified", tag)
-    return Remote(size=size, version=tag or headers.get("Last-Modified", ""))
+def _port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
 
 
-def _length(response: urllib3.BaseHTTPResponse) -> int | None:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
+def _reach(url: str) -> int:
+    _, host, port = _origin(url)
+    if host is None or (proxy_of(url) is not None and not _is_address(host)):
+        return PUBLIC  # the proxy resolves it
+    return nearness(host, port)
 
 
-def _range(response: urllib3.BaseHTTPResponse) -> tuple[int, int | None]:
-    """Return (first byte, size of the object) of a part."""
-    text = response.headers.get("Content-Range", "")
-    unit, _, rest = text.partition(" ")
-    span, _, size = rest.partition("/")
-    first = span.partition("-")[0]
-    if unit != "bytes" or not first.isdecimal():
-        raise Interrupted(f"the server sent a part without saying which ({text!r})")
-    return int(first), int(size) if size.isdecimal() else None
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdecimal() or host == "localhost"
 
 
-def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
+def _check_allowed(url: str, policy: NetPolicy, shown: str) -> None:
+    if policy.allowed_hosts is None:
+        return
+    host = urlsplit(url).hostname or ""
+    for name in map(str.lower, policy.allowed_hosts):
+        if host == name or (name.startswith(".") and host.endswith(name)):
+            return
+    raise SecurityRefused(
+        f"{shown}: the host {host} is not among the allowed_hosts"
+        f" {policy.allowed_hosts}",
+        stage="fetch",
+    )
+
+
+def _redirected(
+    url: str, location: str, policy: NetPolicy, *, most: int, shown: str
+) -> str:
+    """Return where an answer redirects to, if a redirect may lead there."""
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+        target = urljoin(url, location)
+        scheme, host, port = _origin(target)
+    except ValueError:  # its text has the URL
+        scheme, host, port, target = "", None, 0, ""
+    if scheme not in {"http", "https"} or host is None:
+        raise SecurityRefused(
+            f"{shown} redirects to {redact(target) or 'nowhere'}, which is not http(s)",
+            stage="fetch",
+        )
+    if urlsplit(url).scheme == "https" and scheme == "http":
+        raise SecurityRefused(
+            f"{shown} redirects from https to {redact(target)}: others could read and"
+            " change what comes",
+            stage="fetch",
+        )
+    parts = urlsplit(target)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    _check_allowed(bare, policy, shown)
+    if proxy_of(bare) is None or _is_address(host):
+        check_host(host, port, most=most, shown=shown)
+    return bare
 
 
-def _refusal(url: str, status: int, response: urllib3.BaseHTTPResponse) -> StoreError:
-    what = f"the server answered {status} {response.reason or ''}".rstrip()
-    if status in {404, 410}:
-        return not_found(url, what)
-    return StoreError(f"cannot read {redact(url)}: {what}", stage="fetch")
+def _body(response: urllib3.BaseHTTPResponse, span: Span, shown: str) -> Body:
+    try:
+        return _accepted(response, span, shown)
+    except BaseException:
+        response.close()
+        raise
 
 
-def _reason(error: Exception) -> str:
-    """Return what happened, without the URL that urllib3 quotes."""
-    name = type(error).__name__
-    words = {
-        "ConnectTimeoutError": "no connection in time",
-        "ReadTimeoutError": "no bytes in time",
-        "NewConnectionError": "no connection",
-        "NameResolutionError": "the host has no address",
-        "IncompleteRead": "the body was cut short",
-        "ProtocolError": "the connection broke off",
-        "ConnectionResetError": "the connection was reset",
-    }
-    return words.get(name, name)
+def _accepted(response: urllib3.BaseHTTPResponse, span: Span, shown: str) -> Body:
+    status, headers = response.status, response.headers
+    first, size = content_range(headers.get("Content-Range", ""))
+    if status == 416 and size is not None:  # there is no such byte
+        if size < span.start:
+            raise Changed(f"the object has {size} bytes, byte {span.start} was next")
+        remote = Remote(size=size, version=version_of(headers) or span.version)
+        response.close()
+        return Body(None, start=span.start, remote=remote)
+    if status not in {200, 206}:
+        refuse(response, shown)
+    encoding = headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise refused(
+            shown,
+            f"the server sends it with the encoding {encoding[:40]!r}, so no byte of it"
+            " can be asked for; store it plain",
+        )
+    if status == 200:  # the whole
+        text = headers.get("Content-Length", "")
+        first, size = 0, int(text) if text.isdecimal() else None
+    elif first != span.start:
+        raise Passing(f"asked for byte {span.start}, and bytes from {first} came")
+    remote = Remote(size=size, version=version_of(headers))
+    return Body(response, start=first, remote=remote, partial=status == 206)
+
+
+_busy = threading.local()
+
+
+def _is_foreign(_: logging.LogRecord) -> bool:
+    return not getattr(_busy, "here", False)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep urllib3's logs of our own requests out: they quote whole URLs."""
+    for name in ("urllib3.connectionpool", "urllib3.connection"):
+        logging.getLogger(name).addFilter(_is_foreign)  # once: the same is not added
+    _busy.here = True
+    try:
+        yield
+    finally:
+        _busy.here = False

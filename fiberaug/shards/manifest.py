@@ -10,9 +10,21 @@ from typing import Any, Self
 
 from fiberaug.errors import SecurityRefused, ShardDamaged, StoreError
 
-__all__ = ["FILE", "Manifest", "ShardEntry", "fingerprint", "write_atomically"]
+__all__ = [
+    "FILE",
+    "MARK",
+    "Manifest",
+    "Row",
+    "ShardEntry",
+    "fingerprint",
+    "write_atomically",
+]
 
 FILE = "dataset.json"
+MARK = ".converting.json"
+"""Stands in a folder as long as its shards are being written."""
+Row = tuple[object, ...]
+"""(name, bytes, samples or None, digest or None) of a shard."""
 SCHEMA = 1
 
 
@@ -107,9 +119,25 @@ class Manifest:
         """
         path = folder / FILE
         try:
-            data = json.loads(path.read_bytes())
+            content = path.read_bytes()
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        return cls.parse(content, str(path))
+
+    @classmethod
+    def parse(cls, content: bytes, path: str) -> Self:
+        """Return the manifest that a file's content is.
+
+        Args:
+            content: The file.
+            path: Its path or URL, for errors.
+
+        Raises:
+            ShardDamaged: It is not what :meth:`to_bytes` writes.
+            SecurityRefused: A shard's name is a path.
+        """
+        try:
+            data = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise ShardDamaged(f"{path} is not JSON: {error}") from error
         try:
@@ -157,10 +185,9 @@ def _text(value: Any) -> str:  # noqa: ANN401  # JSON
     return value
 
 
-def fingerprint(rows: list[tuple[object, ...]]) -> str:
+def fingerprint(rows: list[Row]) -> str:
     """Return the SHA-256 of a list of shards: the identity of a data set's content.
 
-    Args:
-        rows: (name, bytes, samples or None, digest or None) of each shard in order.
+    It is the same wherever the shards lie.
     """
     return sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()

@@ -4,9 +4,9 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-from fiberaug.errors import SecurityRefused
+from fiberaug.errors import LimitExceeded, SecurityRefused
 
-__all__ = ["escape_folder", "escape_stem", "split_name"]
+__all__ = ["escape_folder", "escape_stem", "sample_too_large", "split_name"]
 
 _SPLIT = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 _META = re.compile(r"__[^/]*__(?:$|/)")
@@ -43,6 +43,27 @@ def split_name(name: str, *, shard: str, offset: int) -> tuple[str, str] | None:
             stage="read",
         )
     return match[1], match[2].lower()
+
+
+def sample_too_large(
+    size: int, most: int, *, shard: str, key: str, offset: int
+) -> LimitExceeded:
+    """Return the error of a sample whose members are too large together.
+
+    Args:
+        size: Bytes of all members.
+        most: The limit.
+        shard: File name.
+        key: Key of the sample.
+        offset: Where its first member lies.
+    """
+    return LimitExceeded(
+        f"the sample has {size} bytes, the limit is sample_bytes={most}",
+        shard=shard,
+        key=key,
+        offset=offset,
+        stage="read",
+    )
 
 
 def escape_stem(stem: str) -> str:

@@ -2,17 +2,31 @@
 
 import mmap
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fiberaug.errors import LimitExceeded, SampleBroken, ShardDamaged, StoreError
+from fiberaug.errors import (
+    LimitExceeded,
+    SampleBroken,
+    ShardDamaged,
+    StoreError,
+    UsageError,
+)
 from fiberaug.shards.index import Facts, Field, IndexBuilder, ShardIndex
-from fiberaug.shards.naming import split_name
+from fiberaug.shards.naming import sample_too_large, split_name
+from fiberaug.shards.pipes import describe_pipe, is_pipe, pipe_name
 from fiberaug.shards.tar import Limits, scan
+from fiberaug.shards.urls import file_name, is_remote, redact
 
-__all__ = ["Describe", "ShardFile", "ShardPool", "ShardRef", "build_index", "map_file"]
+__all__ = [
+    "Describe",
+    "ShardFile",
+    "ShardRef",
+    "build_index",
+    "check_bytes",
+    "map_file",
+]
 
 Describe = Callable[[str, dict[str, bytes]], Facts]
 """(key, fields by extension) -> what the index says of the sample."""
@@ -23,10 +37,10 @@ class ShardRef:
     """One shard of a set: what is known without opening it."""
 
     path: str
-    """Path of the tar file, as given."""
+    """Path or URL of the tar file, as given, with what it needs to be fetched."""
 
     index: str | None = None
-    """Path of the side-car; None: there is none."""
+    """Path or URL of the side-car; None: there is none."""
 
     samples: int | None = None
     """Number of samples; None: not known."""
@@ -34,10 +48,35 @@ class ShardRef:
     digest: str | None = None
     """CRC-32 of the side-car, which holds those of all members; None: not known."""
 
+    bytes: int | None = None
+    """Size of a remote shard; None: not known, or it is local."""
+
+    version: str = ""
+    """What the store calls this version of a remote shard; empty: not known."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether it has to be fetched."""
+        return is_remote(self.path) or is_pipe(self.path)
+
     @property
     def name(self) -> str:
         """File name without its folder: part of the identity of the samples."""
-        return Path(self.path).name
+        if is_pipe(self.path):
+            return pipe_name(self.path)
+        return file_name(self.path) if is_remote(self.path) else Path(self.path).name
+
+    @property
+    def location(self) -> str:
+        """Path or URL without credentials, as batches and logs name it."""
+        if is_pipe(self.path):
+            return describe_pipe(self.path)
+        return redact(self.path) if is_remote(self.path) else self.path
+
+    @property
+    def place(self) -> str:
+        """The location as other folders see it: absolute, where it is a path."""
+        return self.location if self.remote else str(Path(self.path).absolute())
 
 
 def map_file(path: Path, *, shard: str) -> mmap.mmap:
@@ -79,15 +118,19 @@ def build_index(
     Raises:
         ShardDamaged: The shard is broken, or has no sample.
         SecurityRefused: It holds what no honest shard holds.
-        LimitExceeded: A member is too large.
+        LimitExceeded: A member or a sample is too large.
     """
     builder = IndexBuilder(shard)
+    most = (limits or Limits()).sample_bytes
     key: str | None = None
     fields: list[Field] = []
 
     def flush() -> None:
         if key is None:
             return
+        size, at = sum(field.size for field in fields), fields[0].offset
+        if size > most:
+            raise sample_too_large(size, most, shard=shard, key=key, offset=at)
         facts = None
         if describe is not None:
             facts = describe(
@@ -119,6 +162,21 @@ def build_index(
     return index
 
 
+def check_bytes(size: int, index: ShardIndex) -> None:
+    """Check that a shard has the size that its index says.
+
+    Raises:
+        ShardDamaged: It has not.
+    """
+    if index.shard_bytes != size:
+        raise ShardDamaged(
+            f"the shard has {size} bytes, its index says {index.shard_bytes}; restore"
+            " the shard, or index it again",
+            shard=index.shard,
+            stage="read",
+        )
+
+
 class ShardFile:
     """One open shard.
 
@@ -130,20 +188,10 @@ class ShardFile:
     def __init__(
         self, ref: ShardRef, *, verify: bool = True, limits: Limits | None = None
     ) -> None:
-        self.ref, self._limits = ref, limits or Limits()
-        self._verify = verify
-        self._data = map_file(Path(ref.path), shard=ref.name)
-        if ref.index is None:
-            self.index = build_index(self._data, shard=ref.name, limits=self._limits)
-        else:
-            self.index = ShardIndex.open(Path(ref.index), shard=ref.name)
-            if self.index.shard_bytes != len(self._data):
-                raise ShardDamaged(
-                    f"the shard has {len(self._data)} bytes, its index says"
-                    f" {self.index.shard_bytes}; restore the shard, or index it again",
-                    shard=ref.name,
-                    stage="read",
-                )
+        self.ref, self._limits, self._verify = ref, limits or Limits(), verify
+        self.location = ref.location
+        self._data: mmap.mmap | None = None
+        self.index = self._open()
         if ref.samples is not None and ref.samples != len(self.index):
             raise ShardDamaged(
                 f"the index has {len(self.index)} samples, the data set says"
@@ -151,7 +199,25 @@ class ShardFile:
                 shard=ref.name,
                 stage="index",
             )
-        self._view = memoryview(self._data)
+
+    def _open(self) -> ShardIndex:
+        """Return the index; the shard is mapped too."""
+        ref = self.ref
+        if ref.remote:
+            raise UsageError(
+                f"{ref.location} is remote; copy the shards to a local folder for this"
+            )
+        self._data = map_file(Path(ref.path), shard=ref.name)
+        if ref.index is None:
+            return build_index(self._data, shard=ref.name, limits=self._limits)
+        index = ShardIndex.open(Path(ref.index), shard=ref.name)
+        check_bytes(len(self._data), index)
+        return index
+
+    def _bytes(self) -> mmap.mmap:
+        """Return the shard."""
+        assert self._data is not None  # noqa: S101  # for the type: _open sets it
+        return self._data
 
     def read(self, i: int) -> dict[str, memoryview]:
         """Return the members of sample ``i`` by extension, without copying them.
@@ -162,11 +228,22 @@ class ShardFile:
             ShardDamaged: The index points outside of the shard.
         """
         members: dict[str, memoryview] = {}
-        for extension, offset, size, crc in self.index.fields(i):
+        data = self._bytes()
+        view = memoryview(data)
+        found, most = self.index.fields(i), self._limits.sample_bytes
+        if (size := sum(field.size for field in found)) > most:
+            raise sample_too_large(
+                size,
+                most,
+                shard=self.ref.name,
+                key=self.index.key(i),
+                offset=found[0].offset,
+            )
+        for extension, offset, size, crc in found:
             end = offset + size
-            if end > len(self._data):
+            if end > len(data):
                 raise ShardDamaged(
-                    f"member .{extension} ends at byte {end} of {len(self._data)}",
+                    f"member .{extension} ends at byte {end} of {len(data)}",
                     shard=self.ref.name,
                     key=self.index.key(i),
                     offset=offset,
@@ -181,7 +258,7 @@ class ShardFile:
                     offset=offset,
                     stage="read",
                 )
-            content = self._view[offset:end]
+            content = view[offset:end]
             if self._verify and crc is not None and zlib.crc32(content) != crc:
                 raise SampleBroken(
                     f"member .{extension} has CRC-32 {zlib.crc32(content):08x}, the"
@@ -194,37 +271,3 @@ class ShardFile:
                 )
             members[extension] = content
         return members
-
-
-class ShardPool:
-    """The shards of a set, the most recently used ones kept open.
-
-    Args:
-        refs: The shards in the data set's order.
-        most: How many stay open; at least the lanes that are read side by side.
-    """
-
-    def __init__(self, refs: tuple[ShardRef, ...], *, most: int = 128) -> None:
-        self._refs, self._most = refs, most
-        self._open: OrderedDict[int, ShardFile] = OrderedDict()
-        self._counts: dict[int, int] = {}
-
-    def __getitem__(self, shard: int) -> ShardFile:
-        """Return an open shard."""
-        file = self._open.get(shard)
-        if file is None:
-            file = self._open[shard] = ShardFile(self._refs[shard])
-            if len(self._open) > self._most:
-                self._open.popitem(last=False)  # unmapped when its last view goes
-        else:
-            self._open.move_to_end(shard)
-        return file
-
-    def count(self, shard: int) -> int:
-        """Return the number of samples of a shard, opening it where it is not known."""
-        samples = self._refs[shard].samples
-        if samples is not None:
-            return samples
-        if shard not in self._counts:
-            self._counts[shard] = len(self[shard].index)
-        return self._counts[shard]

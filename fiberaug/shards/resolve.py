@@ -4,24 +4,28 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import braceexpand
 
-from fiberaug.errors import (
-    DataRefused,
-    SecurityRefused,
-    ShardDamaged,
-    StoreError,
-    UsageError,
-)
+from fiberaug.errors import DataRefused, ShardDamaged, StoreError, UsageError
+from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.index import read_head
-from fiberaug.shards.manifest import FILE, Manifest, fingerprint
+from fiberaug.shards.manifest import FILE, MARK, Manifest, Row, fingerprint
+from fiberaug.shards.pipes import is_pipe, pipe_name
 from fiberaug.shards.reader import ShardRef
+from fiberaug.shards.remote import (
+    find_remote,
+    home_of,
+    look_remote,
+    manifest_refs,
+    read_manifest,
+)
+from fiberaug.shards.urls import check_url, file_name, is_remote, redact
 
-__all__ = ["SIDE_CAR", "ShardSet", "expand", "resolve"]
+__all__ = ["SIDE_CAR", "ShardSet", "expand", "list_names", "resolve"]
 
 SIDE_CAR = ".idx"
 _MOST_SHARDS = 10_000_000
@@ -49,6 +53,9 @@ class ShardSet:
     fingerprint: str
     """SHA-256 of the list of shards."""
 
+    cache: ShardCache | None = None
+    """Where remote shards are kept; None: all are local."""
+
     @property
     def counts(self) -> tuple[int, ...] | None:
         """Samples of each shard; None where a shard has no index."""
@@ -61,22 +68,21 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts]
 
 
-def _check_scheme(text: str) -> None:
-    if text.startswith("pipe:"):
-        raise SecurityRefused(
-            f"{text.split(maxsplit=1)[0]!r} would run a shell command; name the file or"
-            " its folder"
-        )
+def _is_url(text: str) -> bool:
+    return is_pipe(text) or (is_remote(text) and not os.path.lexists(text))
+
+
+def _check_scheme(text: str, *, allow_pipe: bool) -> None:
+    if is_pipe(text):
+        check_url(text, allow_pipe=allow_pipe)
+        pipe_name(text)
     match = _SCHEME.match(text)
     if match and match[1].lower() != "file" and not os.path.lexists(text):
-        raise UsageError(
-            f"{match[1]}: is not a protocol that this release reads; copy the shards to"
-            " a local folder"
-        )
+        check_url(text, allow_pipe=allow_pipe)
 
 
 def expand(shards: object) -> list[Path]:
-    """Return the paths that the user's description of shards names, in order.
+    """Return the local paths that the user's description of shards names, in order.
 
     Args:
         shards: A path with braces (``train-{000..015}.tar``) or a glob, a folder, a
@@ -84,26 +90,43 @@ def expand(shards: object) -> list[Path]:
             names and opens shards.
 
     Raises:
-        UsageError: Nothing is named, the braces do not close, or it is no description.
+        UsageError: Nothing is named, the braces do not close, it is no description, or
+            a shard is remote.
         SecurityRefused: It is a ``pipe:`` URL.
     """
+    names = list_names(shards)
+    for name in names:
+        if _is_url(name):
+            raise UsageError(
+                f"{redact(name)} is remote; copy the shards to a local folder for this"
+            )
+    return [Path(name) for name in names]
+
+
+def list_names(shards: object) -> list[str]:
+    """Return paths and URLs, in order; otherwise as :func:`expand`."""
+    return _expand(shards, allow_pipe=False)
+
+
+def _expand(shards: object, *, allow_pipe: bool) -> list[str]:
     if isinstance(shards, str | Path):
-        paths = _expand_text(str(shards)) if str(shards).strip() else []
+        text = str(shards)
+        names = _expand_text(text, allow_pipe=allow_pipe) if text.strip() else []
     elif hasattr(shards, "pipeline"):
-        paths = _expand_pipeline(shards)
+        names = _expand_pipeline(shards, allow_pipe=allow_pipe)
     elif isinstance(shards, Iterable) and not isinstance(shards, bytes | Mapping):
-        paths = [path for part in shards for path in expand(part)]
+        names = [n for part in shards for n in _expand(part, allow_pipe=allow_pipe)]
     else:
         raise UsageError(
             f"shards must be a path, a list or a WebDataset, got {shards!r}"
         )
-    if not paths:
+    if not names:
         raise UsageError(f"{shards!r} names no shard; check the path and the braces")
-    return paths
+    return names
 
 
-def _expand_text(text: str) -> list[Path]:
-    _check_scheme(text)
+def _expand_text(text: str, *, allow_pipe: bool) -> list[str]:
+    _check_scheme(text, allow_pipe=allow_pipe)
     text = _FILE_URL.sub("", text)
     if os.path.isdir(text):  # noqa: PTH112  # Path.is_dir raises where a name is too long
         found = sorted((str(p) for p in Path(text).glob("*.tar")), key=_natural)
@@ -112,24 +135,38 @@ def _expand_text(text: str) -> list[Path]:
                 f"{text!r} has no .tar file; `fiberaug convert {text} DST` makes shards"
                 " of a folder of images"
             )
-        return [Path(p) for p in found]
+        return _finished(found)
     if os.path.exists(text):  # noqa: PTH110  # as above
-        return [Path(text)]
+        return [text]
     try:
-        names = list(islice(braceexpand.braceexpand(text), _MOST_SHARDS))
+        parts = list(islice(braceexpand.braceexpand(text), _MOST_SHARDS))
     except ValueError:  # braceexpand.UnbalancedBracesError
         raise UsageError(f"the braces in {text!r} do not close") from None
-    paths: list[Path] = []
-    for name in names:
-        if glob.has_magic(name):
-            found = glob.glob(name)  # noqa: PTH207  # Path.glob takes no absolute pattern
-            paths += [Path(p) for p in sorted(found, key=_natural)]
+    names: list[str] = []
+    for part in parts:
+        if is_pipe(part):
+            names.append(part)
+        elif is_remote(part):
+            names += sorted(find_remote(part), key=_natural)
+        elif glob.has_magic(part):
+            names += _finished(sorted(glob.glob(part), key=_natural))  # noqa: PTH207  # Path.glob takes no absolute pattern
         else:
-            paths.append(Path(name))
-    return paths
+            names.append(part)
+    return names
 
 
-def _expand_pipeline(pipeline: object) -> list[Path]:
+def _finished(names: list[str]) -> list[str]:
+    """Return shards that were found in folders; refuse those still being written."""
+    for home in {Path(name).parent for name in names}:
+        if (home / MARK).exists() and not (home / FILE).exists():
+            raise DataRefused(
+                f"{home} is unfinished: its conversion was stopped, or still runs; the"
+                " same command begins again"
+            )
+    return names
+
+
+def _expand_pipeline(pipeline: object, *, allow_pipe: bool) -> list[str]:
     stages = list(getattr(pipeline, "pipeline", ()))
     urls = next((s.urls for s in stages if hasattr(s, "urls")), None)
     if urls is None:
@@ -148,7 +185,7 @@ def _expand_pipeline(pipeline: object) -> list[Path]:
             f"the webdataset object has stages that would be lost: {foreign}; give the"
             " shards alone, and the work to transform="
         )
-    return [path for url in urls for path in expand(url)]
+    return [name for url in urls for name in _expand(url, allow_pipe=allow_pipe)]
 
 
 def _stage_name(stage: object) -> str:
@@ -158,46 +195,113 @@ def _stage_name(stage: object) -> str:
     return getattr(stage, "__name__", type(stage).__name__).lstrip("_")
 
 
-def resolve(shards: object, *, index_dir: str | Path | None = None) -> ShardSet:
+def resolve(
+    shards: object,
+    *,
+    index_dir: str | Path | None = None,
+    cache: ShardCache | None = None,
+    allow_pipe: bool = False,
+) -> ShardSet:
     """Return the shards that the user describes, with what is known of them.
 
     Args:
-        shards: See :func:`expand`.
+        shards: See :func:`expand`; also ``http(s)://``, ``s3://``, ``gs://`` and
+            ``hf://``, and a folder there.
         index_dir: Folder of the side-cars. None: beside the shards.
+        cache: Where remote shards are kept. None: this user's cache.
+        allow_pipe: Take ``pipe:`` shards too.
 
     Raises:
         UsageError: See :func:`expand`.
+        SecurityRefused: A URL is one that is never fetched.
         StoreError: A shard does not exist.
         ShardDamaged: ``dataset.json`` or a side-car is broken, or does not fit.
         DataRefused: Two shards have one file name: samples are named by it.
     """
-    if isinstance(shards, str | Path):
-        described = Path(_FILE_URL.sub("", str(shards))) / FILE
-        if str(shards) and os.path.isfile(described):  # noqa: PTH113  # as below
-            return _from_manifest(described.parent, index_dir)
-    paths = expand(shards)
-    names: dict[str, Path] = {}
-    for path in paths:
-        if path.name in names:
+    indexes = None if index_dir is None else Path(index_dir)
+    if isinstance(shards, str | Path) and str(shards):
+        text = str(shards)
+        described = Path(_FILE_URL.sub("", text)) / FILE
+        if os.path.isfile(described):  # noqa: PTH113  # as below
+            return _from_manifest(described.parent, indexes)
+        if _is_url(text) and not is_pipe(text):
+            cache = cache or ShardCache()
+            found = _from_url(text, indexes, cache)
+            if found is not None:
+                return found
+    names = _expand(shards, allow_pipe=allow_pipe)
+    by_name: dict[str, str] = {}
+    for name in names:
+        file = _file_name(name)
+        if file in by_name:
             raise DataRefused(
-                f"{names[path.name]} and {path} have one file name, and samples are"
-                " named by it; rename one, or make two data sets"
+                f"{_shown(by_name[file])} and {_shown(name)} have one file name, and"
+                " samples are named by it; rename one, or make two data sets"
             )
-        names[path.name] = path
-    folder = None if index_dir is None else Path(index_dir)
-    looked = [_look(path, folder or path.parent) for path in paths]
+        by_name[file] = name
+    if not any(map(_is_url, names)):
+        return _finish(
+            [_look(Path(n), indexes or Path(n).parent) for n in names], _home(names)
+        )
+    cache = cache or ShardCache()
+    homes = {home_of(name) for name in names if is_remote(name)}
+    manifest = None
+    if len(homes) == 1 and all(map(is_remote, names)):
+        manifest = read_manifest(homes.pop(), cache)
+    looked = look_remote([n for n in names if _is_url(n)], indexes, cache, manifest)
+    by_path = {ref.path: (ref, row) for ref, row in looked}
+    rows = [
+        by_path[n] if _is_url(n) else _look(Path(n), indexes or Path(n).parent)
+        for n in names
+    ]
+    return _finish(rows, manifest, cache)
+
+
+def _file_name(name: str) -> str:
+    if is_pipe(name):
+        return pipe_name(name)
+    return file_name(name) if _is_url(name) else Path(name).name
+
+
+def _shown(name: str) -> str:
+    return ShardRef(path=name).location
+
+
+def _home(names: list[str]) -> Manifest | None:
+    """Return ``dataset.json`` of the one folder that all shards lie in."""
+    homes = {Path(name).parent for name in names}
+    home = homes.pop()
+    return Manifest.read(home) if not homes and (home / FILE).is_file() else None
+
+
+def _finish(
+    looked: list[tuple[ShardRef, Row]],
+    manifest: Manifest | None,
+    cache: ShardCache | None = None,
+) -> ShardSet:
     refs = [ref for ref, _ in looked]
     rows = [row for _, row in looked]
     if any(ref.samples is None for ref in refs):
         # All or none: a plan needs every count.
-        refs = [ShardRef(path=ref.path) for ref in refs]
+        refs = [replace(ref, index=None, samples=None, digest=None) for ref in refs]
         rows = [row[:2] for row in rows]
-    home = paths[0].parent if len({path.parent for path in paths}) == 1 else None
-    manifest = Manifest.read(home) if home and (home / FILE).is_file() else None
-    return ShardSet(refs=tuple(refs), manifest=manifest, fingerprint=fingerprint(rows))
+    return ShardSet(
+        refs=tuple(refs), manifest=manifest, fingerprint=fingerprint(rows), cache=cache
+    )
 
 
-def _look(path: Path, index_dir: Path) -> tuple[ShardRef, tuple[object, ...]]:
+def _from_url(text: str, indexes: Path | None, cache: ShardCache) -> ShardSet | None:
+    """Return the set of a remote folder with ``dataset.json``, or None."""
+    check_url(text)
+    if file_name(text).endswith(".tar") or set(text) & set("{*["):
+        return None
+    manifest = read_manifest(text, cache)
+    if manifest is None:
+        return None
+    return _finish(manifest_refs(manifest, text, indexes), manifest, cache)
+
+
+def _look(path: Path, index_dir: Path) -> tuple[ShardRef, Row]:
     try:
         size = path.stat().st_size
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -225,11 +329,11 @@ def _look(path: Path, index_dir: Path) -> tuple[ShardRef, tuple[object, ...]]:
     return ref, (path.name, size, head.samples, head.digest)
 
 
-def _from_manifest(folder: Path, index_dir: str | Path | None) -> ShardSet:
+def _from_manifest(folder: Path, index_dir: Path | None) -> ShardSet:
     manifest = Manifest.read(folder)
     refs: list[ShardRef] = []
-    rows: list[tuple[object, ...]] = []
-    indexes = folder if index_dir is None else Path(index_dir)
+    rows: list[Row] = []
+    indexes = index_dir or folder
     for entry in manifest.shards:
         path = folder / entry.name
         refs.append(

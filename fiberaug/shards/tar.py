@@ -15,7 +15,6 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
@@ -26,6 +25,7 @@ from fiberaug.errors import (
     ShardDamaged,
     UsageError,
 )
+from fiberaug.shards.limits import Limits
 
 __all__ = ["Limits", "Member", "check_name", "scan"]
 
@@ -60,27 +60,6 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _RESERVED = re.compile(r"__[^.]*__")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """Sizes above which a shard is refused before anything is read into memory."""
-
-    member_bytes: int = 256 * 2**20
-    """Data of one member, in bytes, at least 1."""
-    name_chars: int = 1024
-    """Name of one member, in characters, at least 1."""
-    extended_header_bytes: int = 64 * 2**10
-    """One pax header or GNU long name, in bytes, at least 1."""
-
-    def __post_init__(self) -> None:
-        """Refuse limits that are not positive integers."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UsageError(
-                    f"{field.name} must be an integer of at least 1, got {value!r}"
-                )
 
 
 class Member(NamedTuple):
@@ -338,7 +317,11 @@ def _body(data: _Data, pos: int, size: int, extended_header_bytes: int) -> bytes
         raise LimitExceeded(
             f"an extended header has {size} bytes, limit {extended_header_bytes=}"
         )
-    body = bytes(data[pos + 512 : pos + 512 + size])
+    end = pos + 512 + size
+    body = bytes(data[pos + 512 : end])
+    if size % 512 and bytes(data[end : end + 1]) not in {b"", b"\0"}:
+        # tarfile reads names and records on through the block
+        raise SecurityRefused("an extended header goes on behind its size")
     if len(body) < size:
         raise ShardDamaged(
             f"the file ends inside an extended header, after {len(body)} bytes of "

@@ -1,164 +1,174 @@
-"""What a transfer is: its bounds, the object at the other end, a body, patience."""
+"""An object into a file: what breaks off goes on at the byte where it broke off."""
 
-import errno
-import logging
-import random
-import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NoReturn
 
 from fiberaug.errors import StoreError
-from fiberaug.shards.urls import redact
+from fiberaug.shards.http import Body, Changed, Span
+from fiberaug.shards.netpolicy import NetPolicy, Passing, Patience, Remote
 
-__all__ = [
-    "Body",
-    "Interrupted",
-    "NetPolicy",
-    "Patience",
-    "Remote",
-    "Store",
-    "not_found",
-]
+__all__ = ["transfer"]
 
-_log = logging.getLogger("fiberaug")
-_SAY_AFTER_S = 5.0
+_RESTARTS = 3
+
+Open = Callable[[Span], Body]
+"""Asks for bytes of the object; raises StoreError, Passing, Changed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetPolicy:
-    """Time-outs and retries of a transfer."""
-
-    connect_s: float = 10.0
-    """Longest wait for a connection, s."""
-
-    read_s: float = 30.0
-    """Longest wait for the next bytes, s."""
-
-    retries: int = 8
-    """Attempts in a row without progress, after the first."""
-
-    stall_s: float = 60.0
-    """Longest time without progress over all attempts, s."""
-
-    min_bytes_per_s: float = 10_000.0
-    """Rate below which a transfer makes no progress, bytes/s."""
-
-    rate_s: float = 30.0
-    """Time over which the rate is measured, s."""
-
-    backoff_s: float = 0.2
-    """Bound of the first pause between attempts, s; it doubles each time."""
-
-    max_backoff_s: float = 10.0
-    """Bound of any pause, s."""
-
-    redirects: int = 5
-    """Redirects that are followed, http(s) only."""
-
-    allowed_hosts: tuple[str, ...] | None = None
-    """Hosts that may be asked, redirects included; None: any."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
-    """An object at the other end."""
-
-    size: int | None
-    """Bytes; None: not said."""
-
-    version: str
-    """What changes with its content: ETag, generation, date. Empty: not said."""
-
-
-class Interrupted(Exception):
-    """An attempt failed in a way that another may not.
+def transfer(
+    open_body: Open,
+    target: Path,
+    *,
+    policy: NetPolicy,
+    shown: str,
+    known: Remote | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Remote:
+    """Write an object to a file, whole.
 
     Args:
-        reason: What happened, in words, without credentials.
-        after_s: When the server wants to be asked again, s.
+        open_body: Asks for bytes of the object.
+        target: The file. Bytes that it has are kept where ``known`` has a version.
+        policy: Time-outs and bounds.
+        shown: What is fetched, for errors; without credentials.
+        known: What the object was before.
+        progress: Called with the number of bytes that are there.
+
+    Returns:
+        What was fetched, with its size.
+
+    Raises:
+        StoreError: The object cannot be read, or the file cannot be written.
+        SecurityRefused: The object is not where it may be.
     """
-
-    def __init__(self, reason: str, after_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.reason, self.after_s = reason, after_s
-
-
-class Body(Protocol):
-    """The bytes of one attempt."""
-
-    remote: Remote
-    """The object that they belong to."""
-
-    start: int
-    """Byte of the object at which they begin."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield them; raises Interrupted where they break off."""
-        ...
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        # Unbuffered: what was written is in the file, whatever ends this process.
+        with os.fdopen(os.open(target, flags, 0o600), "r+b", buffering=0) as file:
+            work = _Transfer(open_body, file, policy, shown, known)
+            work.progress = progress
+            return work.run()
+    except StoreError:
+        raise
+    except OSError as error:
+        failure = StoreError(
+            f"cannot write {target}: {error.strerror or error}", stage="fetch"
+        )
+        failure.errno = error.errno
+    raise failure
 
 
-class Store(Protocol):
-    """Where objects are."""
+class _Transfer:
+    progress: Callable[[int], None] | None = None
 
-    def stat(self, url: str) -> Remote:
-        """Return size and version. Raises StoreError, Interrupted."""
-        ...
+    def __init__(
+        self,
+        open_body: Open,
+        file: BinaryIO,
+        policy: NetPolicy,
+        shown: str,
+        known: Remote | None,
+    ) -> None:
+        self._open, self._file, self._shown = open_body, file, shown
+        self._patience = Patience(policy, shown)
+        self._remote = known or Remote(size=None, version="")
+        self._size = self._remote.size
+        self._at = self._restarts = 0
+        if self._remote.pinned:
+            self._at = file.seek(0, os.SEEK_END)
+        if self._size is not None and self._at > self._size:
+            self._at = 0
+        self._cut()
 
-    def read(self, url: str, start: int, known: Remote) -> AbstractContextManager[Body]:
-        """Open an object from a byte on. Raises StoreError, Interrupted."""
-        ...
+    def run(self) -> Remote:
+        """Try until the object is whole, or patience ends."""
+        while self._at == 0 or self._at != self._size:
+            self._patience.begin()
+            try:
+                self._try()
+                break
+            except Passing as failure:
+                trouble = failure
+            if not isinstance(trouble, Changed):
+                self._patience.wait(trouble)
+            if isinstance(trouble, Changed) or not self._remote.pinned:
+                # Nothing would show that the rest is of the same object.
+                self._restart(trouble.reason)
+        return Remote(size=self._at, version=self._remote.version)
 
+    def _try(self) -> None:
+        body = self._open(Span(self._at, version=self._remote.version))
+        try:
+            self._accept(body)
+            while chunk := self._read(body):
+                self._write(chunk)
+        finally:
+            body.close()
+        if self._remote.size is not None and self._at != self._remote.size:
+            raise Passing(f"the body ended {self._where()}")
 
-class Patience:
-    """Decides after each failed attempt whether there is another, and when.
+    def _read(self, body: Body) -> bytes:
+        try:
+            return body.read()
+        except Passing as failure:
+            reason = failure.reason
+        raise Passing(f"{reason} {self._where()}")
 
-    Args:
-        url: What is fetched, for errors.
-        policy: The bounds.
-    """
+    def _where(self) -> str:
+        return f"at byte {self._at} of {self._remote.size or 'an unknown size'}"
 
-    def __init__(self, url: str, policy: NetPolicy) -> None:
-        self._url, self._policy = redact(url), policy
-        self._moved = time.monotonic()
-        self._attempts = 0
-        self._said = False
+    def _accept(self, body: Body) -> None:
+        """Check that what comes continues what is there; else begin again."""
+        found, before = body.remote, self._remote
+        if None not in (found.size, self._size) and found.size != self._size:
+            self._changed(f"it had {self._size} bytes, it has {found.size}")
+        other = "" not in (found.version, before.version) and (
+            found.version != before.version
+        )
+        if body.start != self._at or (other and self._at):
+            self._restart(
+                "the object changed" if other else "the server cannot go on in it"
+            )
+            if body.start:
+                raise Passing("the object changed", wait_s=0)
+        size = found.size if found.size is not None else self._size
+        self._remote = Remote(size=size, version=found.version or before.version)
 
-    def progress(self, size: int, seconds: float) -> None:
-        """Note an attempt's bytes: at a fair rate they count as progress."""
-        if size > self._policy.min_bytes_per_s * max(seconds, 0.01):
-            self._attempts, self._moved = 0, time.monotonic()
+    def _write(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        while view:
+            count = self._file.write(view)
+            view = view[count:]
+        self._at += len(chunk)
+        if self._remote.size is not None and self._at > self._remote.size:
+            self._changed(f"it sends more than the {self._remote.size} bytes it has")
+        self._patience.add(len(chunk))
+        if self.progress is not None:
+            self.progress(self._at)
 
-    def wait(self, failure: Interrupted) -> None:
-        """Pause before the next attempt.
-
-        Raises:
-            StoreError: There have been enough.
-        """
-        policy = self._policy
-        bound = min(policy.max_backoff_s, policy.backoff_s * 2**self._attempts)
-        # A generator of its own: the user's stays as it is.
-        pause = random.SystemRandom().uniform(0, bound)
-        if failure.after_s is not None:
-            pause = max(pause, failure.after_s)
-        self._attempts += 1
-        idle = time.monotonic() - self._moved
-        if self._attempts > policy.retries or idle + pause > policy.stall_s:
+    def _restart(self, reason: str) -> None:
+        if self._at:
+            self._restarts += 1
+        if self._restarts > _RESTARTS:
             raise StoreError(
-                f"cannot read {self._url}: {failure.reason}; {self._attempts} attempts"
-                f" and {idle:.1f} s without progress (at most {policy.retries} retries"
-                f" and {policy.stall_s:g} s)",
+                f"cannot read {self._shown}: begun again {_RESTARTS} times, and again"
+                f" {reason}; fetch it when it does not change, or from a server that"
+                " has ETags and ranges",
                 stage="fetch",
-            ) from None
-        if not self._said and idle + pause > _SAY_AFTER_S:
-            self._said = True
-            _log.info("waiting for %s: %s", self._url, failure.reason)
-        time.sleep(pause)
+            )
+        self._at = 0
+        self._cut()
 
+    def _changed(self, how: str) -> NoReturn:
+        raise StoreError(
+            f"{self._shown}: the object changed: {how}; open the data set again, or"
+            " restore the object",
+            stage="fetch",
+        )
 
-def not_found(url: str, what: str) -> StoreError:
-    """Return the error for an object that is not there."""
-    error = StoreError(f"cannot read {redact(url)}: {what}", stage="fetch")
-    error.errno = errno.ENOENT
-    return error
+    def _cut(self) -> None:
+        self._file.seek(self._at)
+        self._file.truncate()

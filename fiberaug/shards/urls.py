@@ -1,24 +1,26 @@
 """URLs of shards: which are allowed, what they name, and what of them may be shown."""
 
 import re
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from fiberaug.errors import SecurityRefused, UsageError
 
-__all__ = ["REMOTE", "check_url", "file_name", "is_remote", "join", "redact", "scheme"]
+__all__ = ["check_url", "file_name", "is_remote", "join", "redact", "scheme"]
 
-REMOTE = ("http", "https", "s3", "gs", "hf")
-"""Protocols that reach beyond this machine."""
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//|(?=\S))")
-_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_REMOTE = ("http", "https", "s3", "gs", "hf")
+_HTTP = ("http", "https")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_ADDRESS = re.compile(r"//([^/?#@]*@)?\[[0-9A-Fa-f:.%]*\]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# The query ends with the text's word; quotes and brackets that close it stay.
 _URL = re.compile(
-    r"([A-Za-z][A-Za-z0-9+.-]*://)"  # scheme
-    r"(?:[^\s/?#'\"<>]*@)?"  # user and password
-    r"([^\s?#'\"<>]*)"  # host and path
-    r"(?:[?#][^\s'\"<>]*)?"  # query and fragment
+    r"""([A-Za-z][A-Za-z0-9+.-]*://)  # scheme
+        (?:[^\s/?\#]*@)?              # user and password
+        ([^\s?\#]*)                   # host and path
+        (?:[?\#]\S*?(?=[]'")>,;:.]*(?:\s|$)))?""",
+    re.VERBOSE,
 )
-_QUERY = re.compile(r"\?[\w.%~-]+=[^\s'\"<>)]*")
+_QUERY = re.compile(r"\?[\w.%~-]+=\S*")  # of a URL that is cut to its path
 
 
 def scheme(text: str) -> str | None:
@@ -28,41 +30,72 @@ def scheme(text: str) -> str | None:
 
 
 def is_remote(text: str) -> bool:
-    """Return whether a text is a URL that reaches beyond this machine."""
-    return scheme(text) in REMOTE
+    """Return whether a text is a URL that reaches beyond this machine's files."""
+    return scheme(text) in _REMOTE
 
 
 def check_url(text: str, *, allow_pipe: bool = False) -> None:
-    """Return where a path or URL may be read.
+    """Check that a path or URL has a protocol that is read, and nothing hidden in it.
+
+    Args:
+        text: Path or URL.
+        allow_pipe: Take ``pipe:`` as well.
 
     Raises:
-        SecurityRefused: It chains protocols, runs a command, or holds control
+        SecurityRefused: It runs a command, chains protocols, or holds control
             characters.
-        UsageError: Its protocol is not supported.
+        UsageError: Its protocol is not read, or it names no host.
     """
-    name = scheme(text)
-    if name is None or len(name) == 1:  # a path, or a drive of Windows
-        return
-    if name == "pipe":
+    if text.lower().startswith("pipe:"):
         if not allow_pipe:
             raise SecurityRefused(
                 "'pipe:' runs a command on this machine; name the shard itself"
-                f" ({'://, '.join(REMOTE)}://), or give allow_pipe=True"
+                " (http://, https://, s3://, gs://, hf://), or give allow_pipe=True"
             )
         return
-    if "::" in text:
+    if _chained(text):
         raise SecurityRefused(
             f"{redact(text)!r} chains protocols with '::'; name the object itself"
         )
-    if name not in {*REMOTE, "file"}:
+    name = scheme(text)
+    if name is None:
+        return
+    if name not in {*_REMOTE, "file"}:
         raise UsageError(
-            f"{redact(text)!r} has the protocol {name!r}; supported are file, "
-            + ", ".join(REMOTE)
+            f"{redact(text)!r} has the protocol {name!r}; file, {', '.join(_REMOTE)}"
+            " are read"
         )
     if _CONTROL.search(text):
-        raise SecurityRefused(
-            f"{redact(text)!r} holds spaces or control characters; quote them (%20)"
+        shown = redact(re.split(r"[?#]", text, maxsplit=1)[0])
+        raise SecurityRefused(f"{shown!r} holds control characters")
+    if name != "file":
+        _check_host(text, name)
+
+
+def _chained(text: str) -> bool:
+    rest = _ADDRESS.sub("//host", text, count=1).lower()
+    return "::" in rest and ("://" in rest or "::pipe:" in rest)
+
+
+def _check_host(text: str, name: str) -> None:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # its text has the whole URL
+        host, parts = None, None
+    if not host or parts is None:
+        raise UsageError(
+            f"a {name}:// URL names no host or bucket, or a port that is no number; a"
+            " / in a password is written %2F"
         )
+    if name not in _HTTP and "@" in parts.netloc:
+        raise UsageError(
+            f"{redact(text)!r} has credentials in it, and {name}:// takes them from the"
+            " environment; docs/remote.md says how"
+        )
+    if re.search(r"\s", parts.netloc + parts.query + parts.fragment):
+        shown = redact(re.split(r"[?#]", text, maxsplit=1)[0])
+        raise SecurityRefused(f"{shown!r} holds spaces; write them as %20")
 
 
 def redact(text: str) -> str:
@@ -70,8 +103,8 @@ def redact(text: str) -> str:
 
     User, password, query and fragment go: tokens and signatures stand there.
 
-    >>> redact("GET https://me:secret@host/a.tar?X-Amz-Signature=1f failed")
-    'GET https://host/a.tar failed'
+    >>> redact("GET 'https://me:secret@host/a.tar?X-Amz-Signature=1f' failed")
+    "GET 'https://host/a.tar' failed"
     """
     return _QUERY.sub("", _URL.sub(r"\1\2", text))
 
@@ -79,17 +112,35 @@ def redact(text: str) -> str:
 def file_name(url: str) -> str:
     """Return the last part of a URL's path, without its query.
 
-    >>> file_name("https://host/a/b.tar?sig=1")
-    'b.tar'
+    It is what the file would be called in a folder: over http(s), ``%20`` is a space.
+
+    >>> file_name("https://host/a/b%20c.tar?sig=1")
+    'b c.tar'
     """
-    return urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1]
+    path = re.split(r"[?#]", url, maxsplit=1)[0].rstrip("/")
+    name = path.rpartition("/")[2]
+    plain = unquote(name, errors="replace") if scheme(url) in _HTTP else name
+    safe = not set(plain) & set("/\\\ufffd") and not _CONTROL.search(plain)
+    return plain if safe else name
 
 
 def join(base: str, name: str) -> str:
     """Return the URL of a file in a folder; the folder's query goes with it.
 
-    >>> join("https://host/set/?sig=1", "a.tar")
-    'https://host/set/a.tar?sig=1'
+    Args:
+        base: URL of a folder.
+        name: File name. A data set's list of shards can come from a stranger.
+
+    Raises:
+        SecurityRefused: The name leads out of the folder.
+
+    >>> join("https://host/set/?sig=1", "a b.tar")
+    'https://host/set/a%20b.tar?sig=1'
     """
+    if name in {"", ".", ".."} or set(name) & set("/\\") or _CONTROL.search(name):
+        raise SecurityRefused(f"{name!r} is no file name; it would leave the folder")
+    if scheme(base) not in _HTTP:
+        return f"{base.rstrip('/')}/{name}"
     parts = urlsplit(base)
-    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
+    path = f"{parts.path.rstrip('/')}/{quote(name, safe='~')}"
+    return urlunsplit(parts._replace(path=path))

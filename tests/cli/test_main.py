@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from fiberaug.cli.main import app
 from fiberaug.jobs.encoding import encode_image
 
-VERBS = ["convert", "demo", "index", "info", "replay", "verify"]
+VERBS = ["convert", "demo", "doctor", "index", "info", "replay", "verify"]
 PROGRAM = Path(sys.executable).with_name("fiberaug")
 LIGHT = """
     import sys
@@ -186,7 +186,7 @@ def test_refused_data_is_code_3(shards, tmp_path):
     failed(3, "its index says", "info", f"{shards}/*.tar")
     (tmp_path / "empty").mkdir()
     failed(3, "no image", "convert", tmp_path / "empty", tmp_path / "b")
-    failed(3, "shell", "info", "pipe:cat a.tar")
+    failed(3, "runs a command", "info", "pipe:cat a.tar")
 
 
 def test_trouble_with_files_is_code_4(tmp_path):

@@ -21,7 +21,7 @@ def test_foreign_shards_become_countable(theirs):
 
     done = indexed(theirs)
 
-    assert [(d.path.name, d.samples, d.members, d.kept) for d in done] == [
+    assert [(d.name, d.samples, d.members, d.kept) for d in done] == [
         ("00000.tar", 5, 20, False),
         ("00001.tar", 5, 20, False),
     ]

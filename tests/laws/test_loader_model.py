@@ -1,6 +1,7 @@
 """Whatever a user does with a loader, a model of ten lines knows the next batch."""
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 import fiberaug
 from fiberaug.order import locate
-from fiberaug.plan import Plan
+
+if TYPE_CHECKING:
+    from fiberaug.plan import Plan
 
 SAMPLES, BATCH = 23, 4
 

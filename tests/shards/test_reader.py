@@ -15,13 +15,8 @@ from fiberaug.errors import (
     StoreError,
 )
 from fiberaug.shards.index import Facts, ShardIndex
-from fiberaug.shards.reader import (
-    ShardFile,
-    ShardPool,
-    ShardRef,
-    build_index,
-    map_file,
-)
+from fiberaug.shards.pool import ShardPool
+from fiberaug.shards.reader import ShardFile, ShardRef, build_index, map_file
 from fiberaug.shards.tar import Limits
 
 FILES = [

@@ -169,7 +169,7 @@ def test_two_shards_of_one_name_are_refused(folder, tmp_path):
     ids=["alone", "in a list", "with braces"],
 )
 def test_a_shell_command_is_refused(shards):
-    with pytest.raises(SecurityRefused, match="shell"):
+    with pytest.raises(SecurityRefused, match="runs a command"):
         expand(shards)
 
 
@@ -181,11 +181,19 @@ def test_a_shell_command_is_refused(shards):
         "http://h/a.tar",
         "https://user:secret@h/a.tar",
         "hf://datasets/a/b.tar",
-        "ais:bucket/a.tar",
     ],
 )
+def test_work_on_local_shards_names_a_remote_one_without_its_password(url):
+    with pytest.raises(UsageError, match="is remote") as caught:
+        expand(url)
+
+    assert url.partition(":")[0] in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ais:bucket/a.tar", "ftp://user:secret@h/a.tar"])
 def test_a_protocol_that_is_not_read_is_named_without_its_password(url):
-    with pytest.raises(UsageError, match="not a protocol") as caught:
+    with pytest.raises(UsageError, match="protocol") as caught:
         expand(url)
 
     assert url.partition(":")[0] in str(caught.value)

@@ -1,0 +1,1 @@
+"""Training frameworks that need more than a loader; each library is optional."""

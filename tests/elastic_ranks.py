@@ -1,0 +1,110 @@
+"""Forks gloo ranks on command, so that a killed run is back in a moment.
+
+Reads commands as lines of JSON; for each it forks the ranks, tells their process ids,
+and, when all have ended, their exit codes. Torch is imported once, before the forks.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from hashlib import sha256
+from pathlib import Path
+
+import albumentations as A
+import torch
+import torch.distributed as dist
+
+import fiberaug
+
+
+def dataset(shards, **options):
+    """The set of this law: small crops, every drawn number on record."""
+    pipeline = A.Compose(
+        [A.RandomResizedCrop((24, 24)), A.HorizontalFlip(), A.Normalize()]
+    )
+    return fiberaug.StreamingDataset(shards, transform=pipeline, seed=3, **options)
+
+
+def rows(batch):
+    """[epoch, position, key, visit, hash of pixels and record] of rows not padded."""
+    return [
+        [
+            record.epoch,
+            record.position,
+            record.key,
+            record.visit,
+            sha256(image.numpy().tobytes() + record.to_json().encode()).hexdigest(),
+        ]
+        for image, record, pad in zip(
+            batch["image"], batch["record"], batch["is_pad"].tolist(), strict=True
+        )
+        if not pad
+    ]
+
+
+def run_rank(rank, command, store):
+    """Go through the set up to ``epochs``; rank 0 saves the state every few steps."""
+    world, state = command["world"], Path(command["state"])
+    dist.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=world
+    )
+    loader = fiberaug.DataLoader(
+        dataset(command["shards"]),
+        command["batch"] // world,
+        num_workers=command["workers"],
+    )
+    if state.exists():
+        loader.load_state_dict(json.loads(state.read_text()))
+    number, gradient = 0, torch.ones(1)
+    with Path(f"{command['out']}-{rank}.jsonl").open("a") as out:
+        while loader.epoch < command["epochs"]:
+            for batch in loader:
+                out.write(json.dumps(rows(batch)) + "\n")
+                out.flush()
+                dist.all_reduce(gradient)  # what a training step ends with
+                number += 1
+                if not rank and number % command["every"] == 0:
+                    save(loader, state)
+    dist.barrier()
+    if not rank:
+        save(loader, state)
+    loader.close()
+
+
+def save(loader, state):
+    """Write the state so that it is there whole or as it was."""
+    new = state.with_suffix(".new")
+    new.write_text(json.dumps(loader.state_dict()))
+    new.replace(state)
+
+
+def serve():
+    """Fork ranks for each command until stdin ends."""
+    for line in sys.stdin:
+        command = json.loads(line)
+        with tempfile.TemporaryDirectory() as folder:
+            pids = []
+            for rank in range(command["world"]):
+                pid = os.fork()
+                if not pid:
+                    code = 1
+                    try:
+                        run_rank(rank, command, f"{folder}/store")
+                        code = 0
+                    except Exception:  # noqa: BLE001  # a rank ends with its reason
+                        traceback.print_exc()
+                    finally:
+                        sys.stderr.flush()
+                        os._exit(code)
+                pids.append(pid)
+            sys.stdout.write(json.dumps(pids) + "\n")
+            sys.stdout.flush()
+            codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+            sys.stdout.write(json.dumps(codes) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,75 @@
+"""A main process that is killed leaves no process, no shared memory, no file."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from namespaces import needs_mount, with_own_shm
+from sets import photo
+
+import fiberaug
+
+# Runs in a namespace with an empty /dev/shm of its own, and an empty folder for
+# temporary files: what is there in the end was left by the main process.
+GUARD = textwrap.dedent("""
+    import json, os, random, subprocess, sys, time
+    from pathlib import Path
+    import psutil
+
+    main = subprocess.Popen([sys.executable, *sys.argv[1:]], stdout=subprocess.PIPE)
+    main.stdout.readline()
+    time.sleep(random.random())
+    family = psutil.Process(main.pid).children(recursive=True)
+    main.kill()
+    main.wait()
+    _, left = psutil.wait_procs(family, timeout=10)
+    time.sleep(0.5)
+    print(json.dumps({
+        "processes": len(family), "alive": [p.cmdline() for p in left],
+        "shm": os.listdir("/dev/shm"), "temporary": os.listdir(os.environ["TMPDIR"]),
+    }))
+""")
+
+MAIN = textwrap.dedent("""
+    import sys, fiberaug
+
+    if __name__ == "__main__":
+        dataset = fiberaug.StreamingDataset(sys.argv[1])
+        loader = fiberaug.DataLoader(
+            dataset, 4, num_workers=2, multiprocessing_context=sys.argv[2],
+            log=sys.argv[3], persistent_workers=True,
+        )
+        kept = []
+        for epoch in range(100_000):
+            for batch in loader:
+                kept = [*kept[-3:], batch]
+                if epoch == 1:
+                    print("running", flush=True)
+""")
+
+
+@pytest.mark.timeout(120)
+@needs_mount
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_nothing_is_left_of_a_main_process_that_is_killed(tmp_path, method):
+    rows = ({"__key__": f"k{i:02d}", "image": photo(i, 200, 300)} for i in range(40))
+    fiberaug.convert(rows, tmp_path / "set", progress=False)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    (tmp_path / "main.py").write_text(MAIN)
+    answer = subprocess.run(
+        with_own_shm("1g", [
+            sys.executable, "-c", GUARD, str(tmp_path / "main.py"),
+            str(tmp_path / "set"), method, str(tmp_path / "log"),
+        ]),
+        check=True, stdout=subprocess.PIPE, text=True, timeout=100,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    figures = json.loads(answer.stdout)
+    assert figures["processes"] >= 2
+    assert figures["alive"] == []
+    assert figures["shm"] == []
+    assert figures["temporary"] == []

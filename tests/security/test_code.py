@@ -1,0 +1,203 @@
+"""The package has no way to run what data says: shown from its syntax trees."""
+
+import ast
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import fiberaug
+
+PACKAGE = Path(fiberaug.__file__).parent
+NAMES = {"eval", "exec", "compile", "__import__"}
+ATTRIBUTES = {
+    "pickle": {"load", "loads", "Unpickler"},
+    "cPickle": {"load", "loads", "Unpickler"},
+    "dill": {"load", "loads"},
+    "joblib": {"load"},
+    "cloudpickle": {"load", "loads"},
+    "marshal": {"load", "loads"},
+    "shelve": {"open"},
+    "torch": {"load"},
+    "numpy": {"load"},
+    "yaml": {"load", "full_load", "unsafe_load", "load_all", "unsafe_load_all"},
+    "os": {"system", "popen", "execv", "execve", "execvp", "spawnv", "startfile"},
+    "subprocess": {"run", "Popen", "call", "check_call", "check_output", "getoutput"},
+    "importlib": {"import_module"},
+    "runpy": {"run_path", "run_module"},
+    "ctypes": {"CDLL", "cdll"},
+    "albumentations": {"from_dict", "load"},
+}
+RISKY = {f"{module}.{name}" for module, names in ATTRIBUTES.items() for name in names}
+KEYWORDS = {"shell", "allow_pickle", "trust_remote_code"}
+ALLOWED = {
+    "transport.py": {
+        "pickle.loads": "exceptions that our own workers send through torch's pipe",
+    },
+    "recipe.py": {"importlib.import_module": "a constant name: fiberaug.evaluating"},
+    "__init__.py": {"importlib.import_module": "a public name from a closed table"},
+    "augment/environment.py": {"importlib.import_module": "a constant name: numpy"},
+    "augment/spec.py": {
+        "albumentations.from_dict": "pipelines of the user's own runs and programs",
+    },
+    "cli/replay.py": {"importlib.import_module": "what the user wrote: --import"},
+    "demo/train.py": {"torch.load": "weights_only=True, for the demo's own tensors"},
+    "parity/theirs.py": {
+        "importlib.import_module": "the user's own loader: --against module:function",
+    },
+    "shards/buckets.py": {"importlib.import_module": "a name from a closed table"},
+    "shards/pipes.py": {
+        "subprocess.Popen": "a list of words, no shell, only with allow_pipe=True",
+    },
+}
+
+
+def renamed_in(tree):
+    """Return what local names stand for, where they are imported under others."""
+    found = {}
+    for node in ast.walk(tree):
+        for alias in getattr(node, "names", ()) if is_import(node) else ():
+            module = getattr(node, "module", None)
+            if module and alias.name in ATTRIBUTES.get(module, ()):
+                found[alias.asname or alias.name] = f"{module}.{alias.name}"
+            elif not module and alias.asname:
+                found[alias.asname] = alias.name
+    return found
+
+
+def is_import(node):
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def risky(tree):
+    """Return what could run code: names, attributes and arguments of calls."""
+    renamed = renamed_in(tree)
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            name = renamed.get(node.id, node.id)
+            found += [name] if name in NAMES or ("." in name and name in RISKY) else []
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = renamed.get(node.value.id, node.value.id)
+            name = f"{module}.{node.attr}"
+            found += [name] if name in RISKY else []
+        elif isinstance(node, ast.keyword) and node.arg in KEYWORDS:
+            safe = isinstance(node.value, ast.Constant) and node.value.value is False
+            found += [] if safe else [f"{node.arg}="]
+    return found
+
+
+def found_in(package):
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package).as_posix()
+        what = set(risky(ast.parse(path.read_text(encoding="utf-8"))))
+        found |= {name: what} if what else {}
+    return found
+
+
+def test_code_that_could_run_data_stands_where_the_list_says_and_why():
+    said = {name: set(reasons) for name, reasons in ALLOWED.items()}
+    surplus = {
+        name: left
+        for name, what in found_in(PACKAGE).items()
+        if (left := what - said.get(name, set()))
+    }
+
+    assert surplus == {}
+    assert all(
+        len(why) > 10 for reasons in ALLOWED.values() for why in reasons.values()
+    )
+
+
+def test_every_exception_of_the_list_is_needed():
+    found = found_in(PACKAGE)
+    for name, reasons in ALLOWED.items():
+        assert set(reasons) <= found.get(name, set()), name
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import pickle; pickle.loads(b)", "from pickle import loads; loads(b)",
+     "import pickle as p; p.load(f)", "eval(text)", "exec(text)",
+     "from os import system as s; s('x')", "import torch; torch.load(f)",
+     "import subprocess as sp; sp.run(['x'])", "run('x', shell=True)",
+     "import numpy as np; np.load(f)", "yaml.load(t)", "load(trust_remote_code=True)",
+     "np.load(f, allow_pickle=flag)", "read = pickle.loads"],
+)  # fmt: skip
+def test_the_search_finds_each_way_to_run_data(line):
+    assert risky(ast.parse(line))
+
+
+def test_every_load_of_torch_names_weights_only():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                said = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert said.get("weights_only") == "True", path
+
+
+class Bomb:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+LOAD = """
+    import pickle, sys
+    from pathlib import Path
+    import torch
+    from fiberaug.demo.train import Training
+    folder = Path(sys.argv[1])
+    training = Training.__new__(Training)
+    try:
+        training.load(folder)
+    except pickle.UnpicklingError as error:
+        print("refused")
+"""
+
+
+@pytest.mark.timeout(60)
+def test_the_demos_checkpoint_runs_nothing_whatever_the_environment_says(tmp_path):
+    """The variable turns torch's protection off where nobody asks for it by name."""
+    marker = tmp_path / "executed"
+    content = pickle.dumps({"network": Bomb(marker), "moments": {}}, protocol=2)
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    (tmp_path / "checkpoint.json").write_text(json.dumps({"step": 0, "loader": {}}))
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LOAD), str(tmp_path)],
+        env=os.environ | {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"},
+        capture_output=True, text=True, check=True, timeout=50,
+    )  # fmt: skip
+
+    assert process.stdout == "refused\n"
+    assert not marker.exists()
+    pickle.loads(content)
+    assert marker.exists(), "the payload was a real one"
+
+
+MODELS = {"diffusers", "transformers", "peft", "safetensors", "huggingface_hub"}
+WANTED = {"shards": {"huggingface_hub"}, "integrations": {"transformers"}}
+"""Files of shards from the Hub; Trainer, which is handed our loader."""
+
+
+def test_no_code_loads_a_model_from_elsewhere():
+    """Generators come with a later release; until then there is no such way in."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        floor = path.relative_to(PACKAGE).parts[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in getattr(node, "names", ())]
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif not isinstance(node, ast.Import):
+                continue
+            roots = {name.partition(".")[0] for name in names}
+            assert not roots & (MODELS - WANTED.get(floor, set())), path
+        assert "from_pretrained" not in path.read_text(encoding="utf-8"), path
