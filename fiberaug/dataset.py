@@ -170,6 +170,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             index_dir=index_dir,
             cache=ShardCache(cache_dir, limit=cache_limit),
             allow_pipe=allow_pipe,
+            skip=skips(on_shard_error),
         )
         self.plan, rows = make_plan(
             self.shard_set, train=train,

@@ -201,6 +201,7 @@ def resolve(
     index_dir: str | Path | None = None,
     cache: ShardCache | None = None,
     allow_pipe: bool = False,
+    skip: bool = False,
 ) -> ShardSet:
     """Return the shards that the user describes, with what is known of them.
 
@@ -210,6 +211,8 @@ def resolve(
         index_dir: Folder of the side-cars. None: beside the shards.
         cache: Where remote shards are kept. None: this user's cache.
         allow_pipe: Take ``pipe:`` shards too.
+        skip: Name a local shard that is missing or has another size than its index
+            says as that index describes it: reading it will fail.
 
     Raises:
         UsageError: See :func:`expand`.
@@ -240,9 +243,10 @@ def resolve(
             )
         by_name[file] = name
     if not any(map(_is_url, names)):
-        return _finish(
-            [_look(Path(n), indexes or Path(n).parent) for n in names], _home(names)
-        )
+        found_here = [
+            _look(Path(n), indexes or Path(n).parent, skip=skip) for n in names
+        ]
+        return _finish(found_here, _home(names))
     cache = cache or ShardCache()
     homes = {home_of(name) for name in names if is_remote(name)}
     manifest = None
@@ -251,7 +255,9 @@ def resolve(
     looked = look_remote([n for n in names if _is_url(n)], indexes, cache, manifest)
     by_path = {ref.path: (ref, row) for ref, row in looked}
     rows = [
-        by_path[n] if _is_url(n) else _look(Path(n), indexes or Path(n).parent)
+        by_path[n]
+        if _is_url(n)
+        else _look(Path(n), indexes or Path(n).parent, skip=skip)
         for n in names
     ]
     return _finish(rows, manifest, cache)
@@ -301,10 +307,13 @@ def _from_url(text: str, indexes: Path | None, cache: ShardCache) -> ShardSet | 
     return _finish(manifest_refs(manifest, text, indexes), manifest, cache)
 
 
-def _look(path: Path, index_dir: Path) -> tuple[ShardRef, Row]:
+def _look(path: Path, index_dir: Path, *, skip: bool) -> tuple[ShardRef, Row]:
+    side_car = index_dir / (path.name + SIDE_CAR)
     try:
         size = path.stat().st_size
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if skip and side_car.is_file():
+            return _described(path, side_car)
         reason = getattr(error, "strerror", None) or error
         raise StoreError(f"cannot read {path}: {reason}", shard=path.name) from error
     if path.suffix in {".gz", ".tgz", ".xz", ".zst"}:
@@ -312,21 +321,25 @@ def _look(path: Path, index_dir: Path) -> tuple[ShardRef, Row]:
             f"{path} is a compressed tar, which has no positions to seek to; unpack it"
             " to a plain .tar"
         )
-    side_car = index_dir / (path.name + SIDE_CAR)
     if not side_car.is_file():
         return ShardRef(path=str(path)), (path.name, size)
     head = read_head(side_car, shard=path.name)
-    if head.shard_bytes != size:
+    if head.shard_bytes != size and not skip:
         raise ShardDamaged(
             f"the shard has {size} bytes, its index says {head.shard_bytes}; restore"
             " the shard, or index it again",
             shard=path.name,
             stage="read",
         )
+    return _described(path, side_car)
+
+
+def _described(path: Path, side_car: Path) -> tuple[ShardRef, Row]:
+    head = read_head(side_car, shard=path.name)
     ref = ShardRef(
         path=str(path), index=str(side_car), samples=head.samples, digest=head.digest
     )
-    return ref, (path.name, size, head.samples, head.digest)
+    return ref, (path.name, head.shard_bytes, head.samples, head.digest)
 
 
 def _from_manifest(folder: Path, index_dir: Path | None) -> ShardSet:

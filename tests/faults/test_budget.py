@@ -39,14 +39,19 @@ def test_in_our_loader(shards, num_workers):
         list(loader)
 
 
-@pytest.mark.parametrize("num_workers", [0, 1, 3])
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("num_workers", "context"),
+    [
+        (0, None),
+        (1, "fork"),
+        (3, "fork"),
+        pytest.param(3, "spawn", marks=pytest.mark.slow),
+    ],
+)
 def test_in_a_plain_torch_loader_no_worker_alone_meets_too_many(
     shards, num_workers, context
 ):
     """Three workers meet four each; together they meet twelve."""
-    if num_workers != 3 and context == "spawn":
-        pytest.skip("the start method matters for several workers alone")
     options = {"multiprocessing_context": context} if num_workers else {}
     dataset = fiberaug.StreamingDataset(shards, batch_size=4)
     loader = TorchLoader(dataset, batch_size=4, num_workers=num_workers, **options)

@@ -280,3 +280,16 @@ def test_a_plain_torch_loader_skips_too(shards, caplog, num_workers):
 def test_another_word_is_refused(shards):
     with pytest.raises(fiberaug.UsageError, match="on_shard_error must be"):
         fiberaug.StreamingDataset(shards, on_shard_error="ignore")
+
+
+@pytest.mark.parametrize("damage", [missing, cut, longer, empty])
+def test_shards_named_one_by_one_are_skipped_as_those_of_a_folder(shards, damage):
+    names = [str(tar) for tar in tars(shards)]
+    braces = f"{shards}/shard-{{000000..000009}}.tar"
+    damage(tars(shards)[3])
+    of_folder = delivered(run(shards)[1])
+
+    assert delivered(run(names)[1]) == of_folder
+    assert delivered(run(braces)[1]) == of_folder
+    with pytest.raises((fiberaug.ShardDamaged, fiberaug.StoreError)):
+        run(names, on_shard_error="raise")

@@ -165,7 +165,11 @@ def test_persistent_workers_that_die_between_passes_are_started_again(
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize(
     ("how", "context", "deaths"),
-    [("SIGKILL", "fork", 2), ("exit code 0", "fork", 2), ("SIGKILL", "spawn", 1)],
+    [
+        ("SIGKILL", "fork", 2),
+        ("exit code 0", "fork", 2),
+        pytest.param("SIGKILL", "spawn", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_with_restarts_nothing_is_lost_and_nothing_comes_twice(
     write_set, tmp_path, caplog, how, context, deaths

@@ -56,12 +56,10 @@ def test_a_resume_sees_the_batches_after_the_checkpoint_and_learns_the_same(runs
     said, seen = runs
     names = [name for name in said[0] if name != "unbroken"]
 
-    assert len(names) >= 8
+    assert len(names) == 4
     for name in names:
         step = int(name.split("-")[1])
-        for resumed, whole in zip(
-            seen[name] or [[], []], seen["unbroken"], strict=True
-        ):
+        for resumed, whole in zip(seen[name], seen["unbroken"], strict=True):
             assert resumed == whole[step:], name
         for rank in range(2):
             assert said[rank][name]["updates"] == 12
