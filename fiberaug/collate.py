@@ -98,7 +98,7 @@ class Collate:
 
         Raises:
             UsageError: Arrays have several shapes and the mode is ``stack``, or images
-                have several dtypes.
+                have several dtypes and the mode is not ``list``.
         """
         batch: dict[str, Any] = {}
         for name in rows[0]:
@@ -125,10 +125,10 @@ class Collate:
         self, name: str, images: list[NDArray[Any]], keys: Sequence[str]
     ) -> dict[str, Any]:
         planes = [image.transpose(2, 0, 1) for image in images]
-        if len({image.dtype for image in images}) > 1:
-            raise _dtypes(name, images, keys)
         if self.mode == "list":
             return {name: [np.ascontiguousarray(p) for p in planes]}
+        if len({image.dtype for image in images}) > 1:
+            raise _dtypes(name, images, keys)
         if self.mode == "stack":
             return {name: _stack(name, planes, keys)}
         height, width = self._padded(images)

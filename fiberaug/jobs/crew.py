@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -9,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
+from multiprocessing.util import get_temp_dir
 from typing import Any, TypeVar
 
 from fiberaug.errors import WorkerDied
@@ -48,6 +50,8 @@ def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
+        # os._exit runs no finalizer, and the sockets of shared memory lie in a folder.
+        shutil.rmtree(get_temp_dir(), ignore_errors=True)
         os._exit(1)
 
 

@@ -191,7 +191,7 @@ def test_work_on_local_shards_names_a_remote_one_without_its_password(url):
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["ais:bucket/a.tar", "ftp://user:secret@h/a.tar"])
+@pytest.mark.parametrize("url", ["ais://bucket/a.tar", "ftp://user:secret@h/a.tar"])
 def test_a_protocol_that_is_not_read_is_named_without_its_password(url):
     with pytest.raises(UsageError, match="protocol") as caught:
         expand(url)
