@@ -221,7 +221,7 @@ def main() -> None:
             "wall_s": round(wall_s, 1), "kills": kills,
             "sent_mib": _sent(shards) if asked.http else None,
             "set_mib": round(sum(p.stat().st_size for p in tars) / 2**20, 1),
-            "most": most(rows), "table": table(rows),
+            "most": most(rows), "table": table(rows, asked.samples),
         }  # fmt: skip
         text = json.dumps(figures, indent=1)
         print(text)

@@ -1,6 +1,6 @@
 """The soak run as a table and a picture: memory, descriptors, threads over time."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,22 @@ def lives(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
     return dict(found)
 
 
-def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def table(rows: Sequence[Row], samples: int) -> list[dict[str, Any]]:
     """Return one line for each process of the last start, which nobody was killed in.
 
     ``..._a_minute`` are slopes of straight lines (least squares) through what was noted
-    between a quarter and nineteen twentieths of the process's life.
+    between a quarter and nineteen twentieths of the process's life; ``samples`` is how
+    many it made or took in that life.
+
+    Args:
+        rows: What was noted.
+        samples: Samples of the run.
     """
     lines = []
     last = max(row["start"] for row in rows)
-    for (name, _), life in sorted(lives(rows).items()):
-        if life[0]["start"] != last:
-            continue
+    found = {key: life for key, life in lives(rows).items() if life[0]["start"] == last}
+    kinds = Counter(name.split()[0] for name, _ in found)
+    for (name, _), life in sorted(found.items()):
         begun, ended = life[0]["s"], life[-1]["s"]
         low, high = (begun + share * (ended - begun) for share in _SETTLED)
         settled = [row for row in life if low <= row["s"] <= high]
@@ -46,6 +51,7 @@ def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
         line: dict[str, Any] = {
             "process": name,
             "minutes": round((ended - begun) / 60, 1),
+            "samples": (samples - last) // kinds[name.split()[0]],
         }
         for quantity in QUANTITIES:
             values = np.asarray([row[quantity] for row in settled], float)
@@ -56,6 +62,8 @@ def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 f"{quantity}_most": float(values.max()),
                 f"{quantity}_a_minute": round(float(slope), 3),
             }
+        per_10_000 = line["uss_mib_a_minute"] * line["minutes"] / line["samples"] * 1e4
+        line["uss_mib_for_10_000_samples"] = round(per_10_000, 3)
         lines.append(line)
     return lines
 

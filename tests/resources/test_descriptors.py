@@ -38,18 +38,18 @@ def large(tmp_path_factory):
 def keep(folder, soft, hard):
     return subprocess.run(
         [sys.executable, "-c", KEEP, folder, str(soft), str(hard)],
-        check=False, capture_output=True, text=True, timeout=80,
+        check=False, capture_output=True, text=True, timeout=160,
     )  # fmt: skip
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_four_hundred_kept_batches_fit_where_the_soft_limit_is_256(large):
     answer = keep(large, 256, 4096)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.split() == ["400", "4096"]
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_a_hard_limit_that_is_too_low_is_an_error_that_says_which(large):
     answer = keep(large, 256, 256)
     assert answer.returncode == 1, answer.stderr

@@ -51,7 +51,7 @@ MAIN = textwrap.dedent("""
 """)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @needs_mount
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_nothing_is_left_of_a_main_process_that_is_killed(tmp_path, method):
@@ -65,7 +65,7 @@ def test_nothing_is_left_of_a_main_process_that_is_killed(tmp_path, method):
             sys.executable, "-c", GUARD, str(tmp_path / "main.py"),
             str(tmp_path / "set"), method, str(tmp_path / "log"),
         ]),
-        check=True, stdout=subprocess.PIPE, text=True, timeout=100,
+        check=True, stdout=subprocess.PIPE, text=True, timeout=160,
         env={**os.environ, "TMPDIR": str(temporary)},
     )  # fmt: skip
     figures = json.loads(answer.stdout)

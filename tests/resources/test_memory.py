@@ -32,7 +32,7 @@ def memory_of_a_worker(folder):
     return mib
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_worker_of_a_hundred_million_samples_has_a_few_megabytes_more(tmp_path):
     few = memory_of_a_worker(list_shards(tmp_path / "few", 2, 10_000))
     many = memory_of_a_worker(list_shards(tmp_path / "many", 10_000, 10_000))
@@ -57,7 +57,7 @@ def note(folder, _worker):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_memory_over_three_epochs_grows_by_less_than_a_mebibyte_for_10_000_samples(
     tmp_path, method

@@ -23,7 +23,7 @@ READ = textwrap.dedent("""
 def read(folder, size):
     return subprocess.run(
         with_own_shm(size, [sys.executable, "-c", READ, folder]),
-        check=False, capture_output=True, text=True, timeout=80,
+        check=False, capture_output=True, text=True, timeout=160,
     )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def large(tmp_path):
     return str(tmp_path / "set")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @needs_mount
 def test_eight_megabytes_of_shared_memory_name_the_option_that_gives_more(large):
     answer = read(large, "8m")
@@ -44,7 +44,7 @@ def test_eight_megabytes_of_shared_memory_name_the_option_that_gives_more(large)
     assert answer.stdout == ""
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @needs_mount
 def test_where_there_is_enough_nothing_is_said(large):
     answer = read(large, "1g")

@@ -54,7 +54,7 @@ def rows(batches):
     ]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_both_loaders_give_the_same_samples_in_workers_that_start_from_nothing(
@@ -78,7 +78,7 @@ def used(values, answer):
     ))  # fmt: skip
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_every_public_value_is_the_same_in_a_process_that_was_spawned(shards, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE)
