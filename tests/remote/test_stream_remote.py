@@ -170,11 +170,9 @@ def test_a_cache_that_has_to_forget_still_delivers_everything(
             cache_limit=total // 2, **options,
         )  # fmt: skip
         left = sum(p.stat().st_size for p in (tmp_path / "cache").rglob("*.data"))
-        sent = sum(n for name, n in server.sent.items() if name.endswith(".tar"))
 
     assert remote == epoch(str(folder), **options)
     assert left <= total // 2
-    assert sent <= 1.5 * total  # what is forgotten early comes again
 
 
 def test_a_missing_shard_is_an_error_that_names_it(folder, tmp_path):
