@@ -6,11 +6,9 @@ of the process and its workers) and of wall time are reported. FiberAug also che
 CRC-32, keys every draw and keeps a record; the rival does none of that.
 """
 
-import os
 import resource
 import statistics
 import time
-from pathlib import Path
 
 import albumentations as A
 import cv2
@@ -20,7 +18,6 @@ import torch
 
 import fiberaug
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[2] / "shared/data"))
 WORKERS = 2
 BATCH = 64
 
@@ -31,27 +28,8 @@ def pipeline():
     )
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory, request):
-    """Shards of clothing-small, or of 200 rendered photos where it is absent."""
-    folder = tmp_path_factory.mktemp("bench") / "shards"
-    photos = DATA / "clothing-small/train"
-    smoke = request.config.getoption("--benchmark-disable")
-    if photos.is_dir() and not smoke:
-        fiberaug.convert(photos, folder, shard_size="12MB", progress=False)
-    else:
-        with fiberaug.ShardWriter(folder, shard_size="4MB", encoding="jpeg") as writer:
-            for i in range(200):
-                squares = np.random.default_rng(i).integers(
-                    0, 256, (12, 16, 3), np.uint8
-                )
-                image = cv2.resize(squares, (500, 375), interpolation=cv2.INTER_CUBIC)
-                writer.write({"__key__": f"{i:04d}", "image": image, "label": i % 10})
-    return sorted(map(str, folder.glob("*.tar"))), str(folder)
-
-
 def ours(shards):
-    dataset = fiberaug.StreamingDataset(shards[1], transform=pipeline())
+    dataset = fiberaug.StreamingDataset(str(shards), transform=pipeline())
     with fiberaug.DataLoader(dataset, BATCH, num_workers=WORKERS) as loader:
         return sum(len(batch["image"]) for batch in loader if _sound(batch["image"]))
 
@@ -70,7 +48,12 @@ def _threads(_worker):
 def plain_webdataset(shards):
     import webdataset as wds  # noqa: PLC0415
 
-    dataset = wds.WebDataset(shards[0], shardshuffle=100, empty_check=False, seed=0)
+    dataset = wds.WebDataset(
+        sorted(map(str, shards.glob("*.tar"))),
+        shardshuffle=100,
+        empty_check=False,
+        seed=0,
+    )
     dataset = dataset.shuffle(1000).map(_work)
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=BATCH, num_workers=WORKERS, worker_init_fn=_threads

@@ -7,23 +7,18 @@ process and its workers, without nginx) are reported, and ratios pair by pair. B
 deliver the same keys, and the bytes that nginx sent must be those of the files.
 """
 
-import os
 import resource
 import shutil
 import socket
 import statistics
 import subprocess
 import time
-from pathlib import Path
 
 import albumentations as A
-import cv2
-import numpy as np
 import pytest
 
 import fiberaug
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[2] / "shared/data"))
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 WORKERS = 2
 BATCH = 64
@@ -39,25 +34,6 @@ http {{
   server {{ listen 127.0.0.1:{port}; root {folder}; }}
 }}
 """
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory, request):
-    """Shards of clothing-small, or of 200 rendered photos where it is absent."""
-    folder = tmp_path_factory.mktemp("bench") / "shards"
-    photos = DATA / "clothing-small/train"
-    smoke = request.config.getoption("--benchmark-disable")
-    if photos.is_dir() and not smoke:
-        fiberaug.convert(photos, folder, shard_size="12MB", progress=False)
-    else:
-        with fiberaug.ShardWriter(folder, shard_size="1MB", encoding="jpeg") as writer:
-            for i in range(200):
-                squares = np.random.default_rng(i).integers(
-                    0, 256, (12, 16, 3), np.uint8
-                )
-                image = cv2.resize(squares, (500, 375), interpolation=cv2.INTER_CUBIC)
-                writer.write({"__key__": f"{i:04d}", "image": image, "label": i % 10})
-    return folder
 
 
 @pytest.fixture(scope="module")

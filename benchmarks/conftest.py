@@ -1,10 +1,18 @@
-"""What every result says of where it was measured: versions and processor, no names."""
+"""Photos to measure with, and what a result says of where it was measured."""
 
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+import cv2
+import numpy as np
+import pytest
+
+import fiberaug
+
+DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[2] / "shared/data"))
 PACKAGES = (
     "fiberaug",
     "albumentations",
@@ -28,3 +36,22 @@ def pytest_benchmark_update_commit_info(config, commit_info):
     del config
     for name in set(commit_info) - {"id", "time", "dirty"}:
         commit_info.pop(name)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory, request):
+    """Shards of clothing-small, or of 200 rendered photos where it is absent."""
+    folder = tmp_path_factory.mktemp("bench") / "shards"
+    photos = DATA / "clothing-small/train"
+    smoke = request.config.getoption("--benchmark-disable")
+    if photos.is_dir() and not smoke:
+        fiberaug.convert(photos, folder, shard_size="12MB", progress=False)
+    else:
+        with fiberaug.ShardWriter(folder, shard_size="1MB", encoding="jpeg") as writer:
+            for i in range(200):
+                squares = np.random.default_rng(i).integers(
+                    0, 256, (12, 16, 3), np.uint8
+                )
+                image = cv2.resize(squares, (500, 375), interpolation=cv2.INTER_CUBIC)
+                writer.write({"__key__": f"{i:04d}", "image": image, "label": i % 10})
+    return folder

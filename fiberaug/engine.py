@@ -78,17 +78,6 @@ class Engine(Maker):
             self._orders[epoch] = found
         return found
 
-    def locate(self, epoch: int, position: int) -> tuple[int, int, int]:
-        """Return (shard, index in the shard, visit) of a position.
-
-        Raises:
-            IndexError: The position is not in the epoch.
-        """
-        order = self.order(epoch)
-        shard, row = order.locate(position)
-        index, again = self._place(epoch, shard, row)
-        return shard, index, order.visit(position) + again
-
     def _place(self, epoch: int, shard: int, row: int) -> tuple[int, int]:
         rows = self.setup.rows
         if rows is None:

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+SAMPLES = 45
+"""Of the set that frameworks are tested on: 2 ranks x 4 rows, 6 steps, one short."""
+
 ROOT = Path(__file__).parents[1]
 SCRIPTS = Path(__file__).parent / "frameworks" / "scripts"
 

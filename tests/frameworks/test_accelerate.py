@@ -1,34 +1,17 @@
 """Under Accelerate our loader is left alone; a plain one, split again, is refused."""
 
 import pytest
-from launching import finish, joined, run, start
-from sets import samples
-
-import fiberaug
+from launching import SAMPLES, finish, joined, run, start
 
 pytestmark = pytest.mark.timeout(240)
 # Slow: the ranks are started again for it.
 WORKERS = [2, pytest.param(0, marks=pytest.mark.slow)]
-SAMPLES = 45
 KEYS = [f"k{i:03d}" for i in range(SAMPLES)]
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("accelerate") / "set"
-    fiberaug.convert(samples(SAMPLES), folder, shard_size="60kB", progress=False)
-    return str(folder)
 
 
 @pytest.fixture(scope="module", params=WORKERS, ids=str)
 def ranks(shards, tmp_path_factory, request):
     return run("accelerated.py", 2, shards, tmp_path_factory.mktemp("s"), request.param)
-
-
-@pytest.fixture(scope="module")
-def unbroken(shards):
-    loader = fiberaug.DataLoader(fiberaug.StreamingDataset(shards), 8)
-    return [[key for b in loader for key in b["__key__"]] for _ in range(3)]
 
 
 def test_prepare_leaves_our_loader_alone_and_each_rank_has_its_part(ranks, unbroken):

@@ -1,27 +1,9 @@
 """Under torch's DDP each rank has its part, every key once, in equal steps."""
 
 import pytest
-from launching import joined, run
-from sets import samples
-
-import fiberaug
+from launching import SAMPLES, joined, run
 
 pytestmark = pytest.mark.timeout(240)
-SAMPLES = 45  # 2 ranks x 4 rows: 5 whole global batches and 5 samples
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ddp") / "set"
-    fiberaug.convert(samples(SAMPLES), folder, shard_size="60kB", progress=False)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def unbroken(shards):
-    """The keys of two epochs in one process."""
-    loader = fiberaug.DataLoader(fiberaug.StreamingDataset(shards), 8)
-    return [[key for b in loader for key in b["__key__"]] for _ in range(2)]
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from launching import finish, joined, run, start
-from sets import samples
+from launching import SAMPLES, finish, joined, run, start
 
 import fiberaug
 from fiberaug.integrations.trainer import _Feed
@@ -13,14 +12,6 @@ from fiberaug.integrations.trainer import _Feed
 pytestmark = pytest.mark.timeout(300)
 # Slow: the ranks are started again for it.
 WORKERS = [2, pytest.param(0, marks=pytest.mark.slow)]
-SAMPLES = 45  # six steps of 2 ranks x 4 rows
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trainer") / "set"
-    fiberaug.convert(samples(SAMPLES), folder, shard_size="60kB", progress=False)
-    return str(folder)
 
 
 @pytest.fixture(scope="module", params=WORKERS, ids=str)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dealt import places
 
 import fiberaug
-from fiberaug.engine import Engine
 
 DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[3] / "shared/data"))
 CLOTHING = DATA / "clothing-small/train"
@@ -40,12 +40,7 @@ def sizes(clothing):
 
 def dealt(dataset, epoch):
     """Return (shard, index, visit) and the label of each position of an epoch."""
-    engine = Engine(dataset.setup)
-    places = [engine.locate(epoch, p) for p in range(dataset.plan.n)]
-    return [
-        (place, int(engine._pool[place[0]].index.columns["label"][place[1]]))
-        for place in places
-    ]
+    return [(tuple(place), label) for *place, label in places(dataset, epoch)]
 
 
 @pytest.mark.parametrize("rule", ["uniform", "sqrt"])
