@@ -11,16 +11,15 @@ from listed import list_shards, write_sparse_shards
 
 # In a process of its own: the memory of this one has other tests in it.
 OPEN = textwrap.dedent("""
-    import json, sys, time
+    import json, sys
     sys.path.insert(0, sys.argv[1])
     from listed import uss_mib
     import fiberaug
     fiberaug.StreamingDataset(sys.argv[2])  # its imports are not what is measured
-    before, started = uss_mib(), time.process_time()
+    before = uss_mib()
     dataset = fiberaug.StreamingDataset(sys.argv[3])
-    used = time.process_time() - started
     print(json.dumps({
-        "samples": dataset.plan.n, "cpu_s": used, "mib": uss_mib() - before,
+        "samples": dataset.plan.n, "mib": uss_mib() - before,
         "state": len(json.dumps(dataset.state(9, dataset.plan.n))),
     }))
 """)
@@ -37,15 +36,11 @@ def opened(request, tmp_path, folder):
 
 
 @pytest.mark.timeout(180)
-def test_a_hundred_million_samples_open_in_two_seconds_and_a_hundred_megabytes(
-    request, tmp_path
-):
+def test_a_hundred_million_samples_open_in_little_memory(request, tmp_path):
     folder = list_shards(tmp_path / "many", 10_000, 10_000)
     figures = opened(request, tmp_path, folder)
     assert figures["samples"] == 9_999 * 10_000 + 8
-    # CPU seconds: a machine that is busy with other work does not decide.
-    assert figures["cpu_s"] < 2
-    assert figures["mib"] < 100
+    assert figures["mib"] < 30
 
 
 @pytest.mark.timeout(180)
