@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader as TorchLoader
 from torch.utils.data import Dataset, _utils, get_worker_info
 
 from fiberaug.deaths import died, warn_hung
-from fiberaug.jobs.crew import end_with_parent
+from fiberaug.jobs.crew import end_with_parent, own_folder
 from fiberaug.machine import check_start
 from fiberaug.progress import IDLE
 from fiberaug.transport import Builder, Message, Request, unshare
@@ -38,6 +38,7 @@ class _Start:
 
     def __init__(self, board: Board, user: Callable[[int], None] | None) -> None:
         self._board, self._user = board, user
+        self._folder = own_folder()
 
     def __call__(self, worker: int) -> None:
         # The workers are the parallelism. 0, not 1: in a forked child of a process that
@@ -45,7 +46,7 @@ class _Start:
         cv2.setNumThreads(0)
         with contextlib.suppress(ValueError):  # not the main thread
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-        end_with_parent()
+        end_with_parent(self._folder)
         reveal_stack(self._board.writer(worker))
         if self._user is not None:
             self._user(worker)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from fiberaug.errors import WorkerDied
 
-__all__ = ["check_wanted", "end_with_parent", "run_jobs"]
+__all__ = ["check_wanted", "end_with_parent", "own_folder", "run_jobs"]
 
 _Result = TypeVar("_Result")
 _stop: list[Event] = []
@@ -37,21 +37,32 @@ def _start(stop: Event) -> None:
     end_with_parent()
 
 
-def end_with_parent() -> None:
+def own_folder() -> str | None:
+    """Return the folder of sockets that ends with this process.
+
+    None where an ancestor may have made it: it and its other children can live on.
+    """
+    return get_temp_dir() if multiprocessing.parent_process() is None else None
+
+
+def end_with_parent(folder: str | None = None) -> None:
     """End this process as soon as its parent ends, however that ends.
 
     A worker that only looks now and then can hang for ever on a full pipe which nobody
     reads any more.
+
+    Args:
+        folder: The parent's :func:`own_folder`, to remove when it was killed.
     """
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
+    threading.Thread(target=_wait_for_parent, args=(folder,), daemon=True).start()
 
 
-def _wait_for_parent() -> None:
+def _wait_for_parent(folder: str | None) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        # os._exit runs no finalizer, and the sockets of shared memory lie in a folder.
-        shutil.rmtree(get_temp_dir(), ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
 

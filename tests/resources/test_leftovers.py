@@ -73,3 +73,47 @@ def test_nothing_is_left_of_a_main_process_that_is_killed(tmp_path, method):
     assert figures["alive"] == []
     assert figures["shm"] == []
     assert figures["temporary"] == []
+
+
+RANK = textwrap.dedent("""
+    import json, multiprocessing, os, sys
+    from multiprocessing.util import get_temp_dir
+
+    import fiberaug
+
+    def rank(shards, pipe):
+        loader = fiberaug.DataLoader(
+            fiberaug.StreamingDataset(shards), 4, num_workers=2,
+            multiprocessing_context="fork",
+        )
+        next(iter(loader))
+        pipe.send([child.pid for child in multiprocessing.active_children()])
+        pipe.recv()
+
+    if __name__ == "__main__":
+        import psutil
+
+        folder = get_temp_dir()  # of the launcher: other ranks use it, too
+        context = multiprocessing.get_context(sys.argv[2])
+        ours, theirs = context.Pipe()
+        process = context.Process(target=rank, args=(sys.argv[1], theirs))
+        process.start()
+        workers = [psutil.Process(pid) for pid in ours.recv()]
+        process.kill()
+        process.join()
+        _, left = psutil.wait_procs(workers, timeout=10)
+        print(json.dumps({"alive": len(left), "folder": os.path.isdir(folder)}))
+""")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_of_a_killed_rank_leave_the_folder_of_its_launcher(tmp_path, method):
+    rows = ({"__key__": f"k{i:02d}", "image": photo(i, 20, 30)} for i in range(20))
+    fiberaug.convert(rows, tmp_path / "set", progress=False)
+    (tmp_path / "rank.py").write_text(RANK)
+    answer = subprocess.run(
+        [sys.executable, str(tmp_path / "rank.py"), str(tmp_path / "set"), method],
+        check=True, stdout=subprocess.PIPE, text=True, timeout=50,
+    )  # fmt: skip
+    assert json.loads(answer.stdout) == {"alive": 0, "folder": True}
