@@ -94,12 +94,13 @@ def shard_row(plan: Plan, epoch: int, shards: int) -> list[int]:
 
 
 def live_bytes(plan: Plan, shard_bytes: Sequence[int], *, windows: int = 1) -> int:
-    """Return how many bytes of shards all lanes touch at one time, in any epoch.
+    """Return how many bytes of shards all lanes touch at one time.
 
     V x (window + two shards at its ends), and never more than the set. The windows of
     all lanes have a known number of samples; the shards inside of them are counted as
     if the largest for their samples were dealt first, those at their ends as the
-    largest of all. No order of the shards touches more.
+    largest of all. No order of the shards touches more. With a balance the counts are
+    those of epoch 0, and other epochs can touch a little more.
 
     Args:
         plan: The plan. Without counts the two largest shards are counted.
