@@ -32,8 +32,9 @@ def table(rows: Sequence[Row], samples: int) -> list[dict[str, Any]]:
     """Return one line for each process of the last start, which nobody was killed in.
 
     ``..._a_minute`` are slopes of straight lines (least squares) through what was noted
-    between a quarter and nineteen twentieths of the process's life; ``samples`` is how
-    many it made or took in that life.
+    between a quarter and nineteen twentieths of the process's life, or through all of a
+    life so short that nothing was noted there; ``samples`` is how many it made or took
+    in that life.
 
     Args:
         rows: What was noted.
@@ -46,7 +47,7 @@ def table(rows: Sequence[Row], samples: int) -> list[dict[str, Any]]:
     for (name, _), life in sorted(found.items()):
         begun, ended = life[0]["s"], life[-1]["s"]
         low, high = (begun + share * (ended - begun) for share in _SETTLED)
-        settled = [row for row in life if low <= row["s"] <= high]
+        settled = [row for row in life if low <= row["s"] <= high] or life
         minutes = np.asarray([row["s"] for row in settled]) / 60
         line: dict[str, Any] = {
             "process": name,

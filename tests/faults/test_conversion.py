@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sets import photo, samples
 
@@ -214,6 +214,7 @@ keys = st.lists(
 
 @settings(max_examples=50, deadline=None)
 @given(keys=keys)
+@example(keys=["a.b"])
 def test_whatever_key_is_accepted_is_read_back(tmp_path_factory, keys):
     """Refused are those that would not: empty, with dots, twice, unsafe."""
     folder = tmp_path_factory.mktemp("keys") / "set"
