@@ -14,7 +14,7 @@ from fiberaug.decode.text import parse_json
 from fiberaug.errors import StoreError, UsageError
 from fiberaug.jobs.encoding import encode_image, image_member
 
-__all__ = ["encode_sample"]
+__all__ = ["encode_sample", "mask_member"]
 
 _ELSEWHERE = ("bboxes", "bbox_labels", "keypoints", "json")  # become one member
 _ENCODED = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp"}
@@ -95,7 +95,7 @@ def _member(
         data = _bytes(value) if raw else encode_image(np.asarray(value), encoding)
         return image_member(data)[0], data
     if name == "mask":
-        return "mask.png", _bytes(value) if raw else _mask(value)
+        return "mask.png", _bytes(value) if raw else mask_member(value)
     if name == "label":
         return "cls", _label(_plain(value), class_id).encode()
     if name == "caption":
@@ -140,7 +140,12 @@ def _bytes(value: Any) -> bytes:  # noqa: ANN401
         raise StoreError(f"cannot read {value}: {error.strerror}") from error
 
 
-def _mask(value: Any) -> bytes:  # noqa: ANN401
+def mask_member(value: Any) -> bytes:  # noqa: ANN401  # what the user gave
+    """Return class ids [H, W] as a PNG.
+
+    Raises:
+        UsageError: They are no whole numbers from 0 to 65535.
+    """
     mask = np.asarray(value)
     whole = mask.dtype.kind in "bui"
     if mask.ndim != 2 or not whole or not mask.size:

@@ -1,12 +1,13 @@
 """The folder that a conversion writes: marked while it is unfinished."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fiberaug.errors import StoreError, UsageError
+from fiberaug.jobs.journal import Journal
 from fiberaug.shards.manifest import (
     FILE,
     MARK,
@@ -25,16 +26,19 @@ class Target:
     """The folder of a new data set.
 
     Args:
-        folder: It must not exist, be empty, or be what an interrupted conversion left:
-            that is begun again.
+        folder: It must not exist, be empty, or be what an interrupted conversion left.
         arguments: What the shards depend on, kept in ``dataset.json``.
+        resume: Keep the shards that an interrupted conversion has finished; else they
+            are removed, too.
 
     Raises:
         UsageError: The folder holds something else.
         StoreError: It cannot be made.
     """
 
-    def __init__(self, folder: Path, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, arguments: Mapping[str, Any], *, resume: bool = False
+    ) -> None:
         self.folder, self._arguments = folder, dict(arguments)
         if (folder / FILE).exists():
             raise UsageError(
@@ -53,20 +57,32 @@ class Target:
                 f"{folder} is not empty ({foreign[0]} and {len(foreign) - 1} more);"
                 " choose an empty or a new folder"
             )
+        self._journal = Journal(folder)
+        kept = self._journal.finished() if resume else set()
         for name in present:  # the mark says that these are ours, and unfinished
+            if name.removesuffix(".idx") in kept:
+                continue
             if name.endswith((".tar", ".idx", ".part")) or name == ERRORS:
                 (folder / name).unlink()
+        if not resume:
+            self._journal.close()
         write_atomically(folder / MARK, json.dumps(self._arguments).encode())
 
     def shard(self, number: int) -> Path:
         """Return the path of a shard."""
         return self.folder / f"shard-{number:06d}.tar"
 
+    def drop_others(self, names: Collection[str]) -> None:
+        """Remove shards of an earlier run that are none of these."""
+        for name in self._journal.finished() - set(names):
+            self._journal.forget(name)
+
     def finish(
         self,
         entries: Sequence[ShardEntry],
         classes: Sequence[str],
         fields: Mapping[str, str],
+        about: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Write ``dataset.json`` and take the mark away.
 
@@ -88,6 +104,7 @@ class Target:
                 sorted(totals.items(), key=lambda item: order.get(item[0], len(order)))
             ),
             fields=dict(fields),
+            about=dict(about or {}),
             producer={
                 "program": "fiberaug",
                 "version": version("fiberaug"),
@@ -95,5 +112,6 @@ class Target:
             },
         )
         write_atomically(self.folder / FILE, manifest.to_bytes())
+        self._journal.close()
         (self.folder / MARK).unlink()
         return manifest

@@ -10,11 +10,13 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from fiberaug.errors import UsageError
+from fiberaug.jobs.converting import Job, convert_source
 from fiberaug.jobs.describing import Describer
 from fiberaug.jobs.encoding import ENCODINGS
-from fiberaug.jobs.folder import convert_folder
-from fiberaug.jobs.listing import check_classes
 from fiberaug.jobs.members import encode_sample
+from fiberaug.jobs.preparing import Options
+from fiberaug.jobs.sources.finding import find_source
+from fiberaug.jobs.sources.folder import check_classes
 from fiberaug.jobs.target import Target
 from fiberaug.shards.manifest import Manifest, ShardEntry
 from fiberaug.shards.writer import ShardFileWriter, member_bytes
@@ -148,6 +150,7 @@ def convert(
     src: str | Path | Iterable[Mapping[str, Any]],
     dst: str | Path,
     *,
+    source: str = "auto",
     shard_size: int | str = "256MB",
     workers: int | None = None,
     seed: int = 0,
@@ -155,6 +158,7 @@ def convert(
     resize: int | None = None,
     encode: str = "keep",
     quality: int = 90,
+    annotation_frame: str | None = None,
     on_error: str = "skip",
     classes: Sequence[str] | None = None,
     allow_empty_class: bool = False,
@@ -171,6 +175,7 @@ def convert(
     Args:
         src: A folder, or samples as :meth:`ShardWriter.write` takes them.
         dst: Folder for the shards.
+        source: What ``src`` is: ``folder``; ``auto`` looks what lies there.
         shard_size: Size of a shard, such as ``"256MB"``.
         workers: Processes. None: one for each core.
         seed: Seed of the shuffle.
@@ -178,6 +183,9 @@ def convert(
         resize: Length of the shorter side, px; smaller images stay as they are.
         encode: ``keep``, ``jpeg``, ``webp`` or ``png``.
         quality: Of JPEG and WebP, 1 to 100.
+        annotation_frame: Whether annotations are for the ``stored`` or the ``upright``
+            pixels of images that their EXIF orientation turns; asked for where the
+            annotations do not tell.
         on_error: ``skip`` lists files that are no images in ``convert_errors.jsonl``;
             ``fail`` stops at the first.
         classes: Class names by id. None: sorted subfolders; of an iterable, names as
@@ -192,13 +200,21 @@ def convert(
         StoreError: The disk is full or gone.
     """
     if isinstance(src, str | Path):
-        return convert_folder(
-            Path(src), Path(dst), shard_size=parse_bytes(shard_size, name="shard_size"),
+        job = Job(
+            shard_size=parse_bytes(shard_size, name="shard_size"),
             workers=_cores() if workers is None else workers, seed=seed,
-            keep_order=keep_order, resize=resize, encode=encode, quality=quality,
-            on_error=on_error, classes=classes, allow_empty_class=allow_empty_class,
+            keep_order=keep_order, allow_empty_class=allow_empty_class,
             progress=progress,
+            options=Options(
+                encode=encode, resize=resize, quality=quality, frame=annotation_frame,
+                fail=on_error == "fail",
+            ),
         )  # fmt: skip
+        if on_error not in {"skip", "fail"}:
+            raise UsageError(f"on_error must be skip or fail, got {on_error!r}")
+        _check_apart(Path(src), Path(dst))
+        found = find_source(Path(src), source, classes=classes)
+        return convert_source(found, Path(dst), job)
     if resize is not None:
         raise UsageError("resize is for a folder; resize the images of your samples")
     encoding = "png" if encode == "keep" else encode
@@ -210,6 +226,11 @@ def convert(
         writer.abort()
         raise
     return writer.close()
+
+
+def _check_apart(src: Path, dst: Path) -> None:
+    if src.is_dir() and dst.resolve().is_relative_to(src.resolve()):
+        raise UsageError(f"{dst} lies inside of {src}; write the shards elsewhere")
 
 
 def _cores() -> int:

@@ -96,6 +96,9 @@ class Manifest:
     fields: Mapping[str, str] = field(default_factory=dict)
     """Field mapping, as ``StreamingDataset(fields=...)`` takes it."""
 
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What the source said of the whole set, such as names of keypoints."""
+
     producer: Mapping[str, Any] = field(default_factory=dict)
     """Program, version and arguments that wrote the set."""
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fiberaug.errors import (
     FiberAugError,
@@ -27,7 +30,11 @@ _BLOCK = 512
 _MOST_BYTES = Limits().member_bytes
 
 
-def member_bytes(size: int) -> int:
+@overload
+def member_bytes(size: int) -> int: ...
+@overload
+def member_bytes(size: NDArray[np.int64]) -> NDArray[np.int64]: ...
+def member_bytes(size: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
     """Return what a member of ``size`` bytes takes in a tar."""
     return _BLOCK + -(-size // _BLOCK) * _BLOCK
 

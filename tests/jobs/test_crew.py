@@ -25,7 +25,7 @@ def die():
 
 
 def test_a_worker_that_is_killed_is_an_error_that_says_so():
-    with pytest.raises(WorkerDied, match=r"0 of 2 jobs.*memory"):
+    with pytest.raises(WorkerDied, match=r"after 0 jobs.*memory"):
         list(run_jobs(die, [(), ()], workers=2))
 
 

@@ -8,7 +8,7 @@ from sets import photo
 import fiberaug
 from fiberaug.errors import DataRefused, SampleBroken, UsageError
 from fiberaug.jobs.encoding import encode_image
-from fiberaug.jobs.listing import list_folder
+from fiberaug.jobs.sources.folder import list_folder
 
 
 @pytest.fixture
@@ -32,9 +32,10 @@ def folder(tmp_path):
 
 
 def test_no_link_of_a_folder_leads_out_and_no_loop_is_walked(folder, tmp_path):
-    items, classes = list_folder(folder)
+    found = list_folder(folder)
+    items, classes = found.items, found.classes
     assert [item.key for item in items] == ["cat/a"]
-    assert classes == ["cat"]
+    assert classes == ("cat",)
 
     fiberaug.convert(folder, tmp_path / "set", workers=1, progress=False)
     content = b"".join(p.read_bytes() for p in (tmp_path / "set").glob("*.tar"))
@@ -45,7 +46,7 @@ def test_no_link_of_a_folder_leads_out_and_no_loop_is_walked(folder, tmp_path):
 def test_a_link_inside_of_the_folder_is_an_image(folder):
     """What the user put there may be read: it is in the folder."""
     (folder / "cat/again.jpg").symlink_to("a.jpg")
-    items, _ = list_folder(folder)
+    items = list_folder(folder).items
 
     assert [item.key for item in items] == ["cat/a", "cat/again"]
 
@@ -60,7 +61,7 @@ def test_a_fifo_or_a_device_is_not_opened(folder, tmp_path):
     """Opening a pipe nobody writes to would wait for ever."""
     os.mkfifo(folder / "cat/pipe.jpg")
     (folder / "cat/null.jpg").symlink_to("/dev/zero")
-    items, _ = list_folder(folder)
+    items = list_folder(folder).items
 
     assert [item.key for item in items] == ["cat/a"]
 
@@ -85,5 +86,5 @@ def test_an_image_that_is_a_script_for_another_program_is_refused(tmp_path):
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
     )
     (tmp_path / "in/b.png").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    with pytest.raises(SampleBroken, match="none of 2 files is an image"):
+    with pytest.raises(SampleBroken, match="none of 2 samples can be read"):
         fiberaug.convert(tmp_path / "in", tmp_path / "set", progress=False)

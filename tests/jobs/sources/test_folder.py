@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from fiberaug.errors import DataRefused, StoreError, UsageError
-from fiberaug.jobs.listing import check_classes, list_folder
+from fiberaug.jobs.sources.folder import check_classes, list_folder
 from fiberaug.shards.writer import check_key
 
 
@@ -19,27 +19,29 @@ def made(folder, *names):
 
 
 def keys(folder, classes=None):
-    return [(item.key, item.label) for item in list_folder(folder, classes)[0]]
+    return [(item.key, item.label) for item in list_folder(folder, classes).items]
 
 
 def test_the_first_folder_is_the_class(tmp_path):
     made(tmp_path, "dog/b.jpg", "dog/a.PNG", "cat/deep/er/c.jpeg", "cat/notes.txt")
-    items, names = list_folder(tmp_path)
+    found = list_folder(tmp_path)
+    items = found.items
 
-    assert names == ["cat", "dog"]
+    assert found.classes == ("cat", "dog")
     assert [(i.key, i.label) for i in items] == [
         ("cat/deep/er/c", 0),
         ("dog/a", 1),
         ("dog/b", 1),
     ]
-    assert items[1].path == str(tmp_path / "dog/a.PNG")
+    assert items[1].place == "dog/a.PNG"
+    assert found.root == str(tmp_path)
     assert items[1].size == len("dog/a.PNG")
 
 
 def test_a_flat_folder_has_no_labels(tmp_path):
     made(tmp_path, "b.jpg", "a.webp")
 
-    assert list_folder(tmp_path)[1] == []
+    assert list_folder(tmp_path).classes == ()
     assert keys(tmp_path) == [("a", None), ("b", None)]
 
 
@@ -124,11 +126,14 @@ def test_both_ways_to_write_an_accent_are_one_name(tmp_path):
     nfc = "Ärger é"
     nfd = unicodedata.normalize("NFD", nfc)
     made(tmp_path, f"{nfc}/{nfc}.jpg", f"{nfd}/{nfd}.jpg")
-    items, names = list_folder(tmp_path)
+    found = list_folder(tmp_path)
 
-    assert names == [nfc]
-    assert sorted(item.key for item in items) == [f"{nfc}/{nfc}", f"{nfc}/{nfc}-2"]
-    assert list_folder(tmp_path, [nfd])[1] == [nfc]
+    assert found.classes == (nfc,)
+    assert sorted(item.key for item in found.items) == [
+        f"{nfc}/{nfc}",
+        f"{nfc}/{nfc}-2",
+    ]
+    assert list_folder(tmp_path, [nfd]).classes == (nfc,)
 
 
 def test_given_classes_set_the_ids(tmp_path):

@@ -187,7 +187,7 @@ def test_a_folder_without_a_sound_image_is_no_data_set(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.jpg").touch()
 
-    with pytest.raises(SampleBroken, match="none of 1 files is an image"):
+    with pytest.raises(SampleBroken, match="none of 1 samples can be read"):
         converted(tmp_path / "in", tmp_path / "set")
 
     assert not (tmp_path / "set/dataset.json").exists()
@@ -260,13 +260,13 @@ def test_a_run_that_died_as_it_began_is_begun_again(folder, tmp_path):
 SLOW = """
     import sys, time
     import fiberaug
-    from fiberaug.jobs import folder
+    from fiberaug.jobs import preparing
 
-    recode = folder.recode
+    recode = preparing.recode
     def slow(data, **options):
         time.sleep(0.03)
         return recode(data, **options)
-    folder.recode = slow
+    preparing.recode = slow
     fiberaug.convert(sys.argv[1], sys.argv[2], shard_size="20kB", workers=2)
 """
 

@@ -1,0 +1,65 @@
+"""Many short byte strings in two arrays: a million take what they weigh."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Packed", "Packing"]
+
+
+class Packed(Sequence[bytes]):
+    """A sequence of byte strings that cannot be changed.
+
+    Args:
+        data: All strings, end to end.
+        ends: Where each ends, int64 [N].
+    """
+
+    __slots__ = ("_data", "_ends")
+
+    def __init__(self, data: bytes, ends: NDArray[np.int64]) -> None:
+        self._data, self._ends = data, ends
+
+    @overload
+    def __getitem__(self, i: int) -> bytes: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, i: int | slice) -> bytes | Sequence[bytes]:
+        """Return one string, or a list of some."""
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(len(self)))]
+        if not -len(self) <= i < len(self):
+            raise IndexError(i)
+        i %= len(self)
+        begin = int(self._ends[i - 1]) if i else 0
+        return self._data[begin : int(self._ends[i])]
+
+    def __len__(self) -> int:
+        """Return the number of strings."""
+        return len(self._ends)
+
+    def take(self, rows: Iterable[int]) -> "Packed":
+        """Return the strings of some rows, in their order."""
+        packing = Packing()
+        for row in rows:
+            packing.append(self[row])
+        return packing.done()
+
+
+class Packing:
+    """Byte strings that are being packed."""
+
+    def __init__(self) -> None:
+        self._data, self._ends = bytearray(), array("q")
+
+    def append(self, string: bytes) -> None:
+        """Add one string."""
+        self._data += string
+        self._ends.append(len(self._data))
+
+    def done(self) -> Packed:
+        """Return all of them."""
+        return Packed(bytes(self._data), np.array(self._ends, np.int64))

@@ -1,0 +1,145 @@
+"""One sample of a source to the members of a shard."""
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fiberaug.decode.arrays import decode_npz
+from fiberaug.decode.header import ImageLimits, read_header
+from fiberaug.decode.image import decode_mask
+from fiberaug.errors import SampleBroken
+from fiberaug.jobs.encoding import recode
+from fiberaug.jobs.framing import Placing, is_stored
+from fiberaug.jobs.items import Item, Raw
+from fiberaug.jobs.members import mask_member
+
+__all__ = ["Options", "Prepared", "prepare"]
+
+_LIMITS = ImageLimits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What becomes of a sample on its way into a shard."""
+
+    encode: str = "keep"
+    """``keep``, ``jpeg``, ``webp`` or ``png``."""
+
+    resize: int | None = None
+    """Length of the shorter side, px; smaller images stay as they are."""
+
+    quality: int = 90
+    """Of JPEG and WebP, 1 to 100."""
+
+    frame: str | None = None
+    """Frame of annotations that do not say it: ``stored`` or ``upright``."""
+
+    fail: bool = False
+    """A sample that cannot be read ends the conversion."""
+
+
+class Prepared(NamedTuple):
+    """A sample as it is written."""
+
+    members: dict[str, bytes]
+    """By extension."""
+
+    doubts: list[str]
+    """What is odd about its annotations, which are kept all the same."""
+
+
+def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
+    """Return the members of a sample: image, label, annotations, masks.
+
+    Annotations are upright, and as large as the image that is written.
+
+    Raises:
+        SampleBroken: The image is none, or annotations do not fit it.
+        FrameUnknown: Nothing tells the frame of the annotations.
+    """
+    extension, data = recode(
+        raw.image, encoding=options.encode, resize=options.resize,
+        quality=options.quality,
+    )  # fmt: skip
+    members = {extension: data}
+    label = raw.label if item.label is None else item.label
+    if isinstance(label, list):
+        members["json"] = b""  # its place; the vector stands in it
+    elif label is not None:
+        members["cls"] = (
+            str(label) if isinstance(label, int) else repr(label)
+        ).encode()
+    doubts: list[str] = []
+    placed = {name for name in raw.members if _is_mask(name)}
+    if raw.notes is not None or placed:
+        header = read_header(raw.image)
+        size = read_header(data).upright
+        stored = _located(raw, placed) and is_stored(raw, header, options.frame)
+        placing = Placing(header, stored=stored, size=size)
+        for name in placed:
+            members[name] = _placed(name, raw.members[name], placing)
+        if raw.notes is not None:
+            notes = placing.notes(raw.notes)
+            doubts += _doubts(notes, size)
+            if _located(raw, placed):
+                notes = {**notes, "width": size[0], "height": size[1]}
+            members["json"] = _json(notes, label)
+    elif isinstance(label, list):
+        members["json"] = _json({}, label)
+    for name, member in raw.members.items():
+        members.setdefault(name, member)
+    return Prepared(members, doubts)
+
+
+def _is_mask(name: str) -> bool:
+    return name.split(".", maxsplit=1)[0] in {"mask", "masks", "seg"}
+
+
+def _located(raw: Raw, masks: set[str]) -> bool:
+    """Return whether something of the sample has a place in its image."""
+    notes = raw.notes or {}
+    return bool(masks or notes.get("objects") or notes.get("keypoints"))
+
+
+def _placed(name: str, data: bytes, placing: Placing) -> bytes:
+    if not name.endswith(".npz"):
+        mask = decode_mask(data, limits=_LIMITS)
+        found = placing.mask(mask)
+        return data if found is mask else mask_member(found)
+    masks = decode_npz(data)["masks"]
+    turned = [placing.mask(mask) for mask in masks]
+    return data if not turned else masks_member(np.stack(turned))
+
+
+def masks_member(masks: np.ndarray) -> bytes:
+    """Return masks of objects, uint8 [N, H, W], as an ``.npz`` of the same bytes."""
+    file = io.BytesIO()
+    np.savez_compressed(file, masks=masks)
+    return file.getvalue()
+
+
+def _json(notes: Mapping[str, Any], label: object) -> bytes:
+    if isinstance(label, list):
+        notes = {**notes, "label": label}
+    try:
+        text = json.dumps(notes, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise SampleBroken(f"its annotations cannot be stored: {error}") from error
+    return text.encode()
+
+
+def _doubts(notes: Mapping[str, Any], size: tuple[int, int]) -> Iterator[str]:
+    """Say which boxes cannot be right."""
+    width, height = size
+    for i, one in enumerate(notes.get("objects", ())):
+        if "bbox" not in one:
+            continue
+        x0, y0, x1, y1 = one["bbox"]
+        if not (x0 < x1 and y0 < y1):
+            yield f"box {i} {one['bbox']} has no area"
+        elif x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+            yield f"box {i} {one['bbox']} reaches beyond {width}x{height} px"

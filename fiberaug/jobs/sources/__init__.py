@@ -1,0 +1,1 @@
+"""Sources of images for a conversion, one file a format."""

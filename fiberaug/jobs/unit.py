@@ -1,0 +1,115 @@
+"""One shard of a conversion: the unit of work, of failure and of going on again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from fiberaug.errors import DataRefused, StoreError, UsageError
+from fiberaug.jobs.crew import check_wanted, count
+from fiberaug.jobs.describing import Describer
+from fiberaug.jobs.items import Item, Items, Raw
+from fiberaug.jobs.preparing import Options, Prepared, prepare
+from fiberaug.shards.manifest import ShardEntry
+from fiberaug.shards.writer import ShardFileWriter, check_size
+
+__all__ = ["Unit", "Written", "write_unit"]
+
+_FORMAT = 1  # of what a unit writes: raised when the same unit gives other bytes
+
+
+class Written(NamedTuple):
+    """What became of a unit."""
+
+    entry: ShardEntry | None
+    """The shard's line of ``dataset.json``; None where no sample was left."""
+
+    errors: list[dict[str, str]]
+    """What was left out, and what is odd."""
+
+    images: int
+    """Samples written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """All that writing one shard needs; it can be sent to another machine."""
+
+    name: str
+    """File name of the shard."""
+
+    root: str
+    """Where the items lie, for errors."""
+
+    items: Items
+    """Its samples."""
+
+    reader: Callable[[Item], Raw]
+    """Reads one; its ``repr`` tells it from others."""
+
+    options: Options
+
+    def digest(self) -> str:
+        """Return a hash of everything that the shard depends on but its images."""
+        parts = (_FORMAT, self.name, repr(self.reader), self.options)
+        return sha256(repr(parts).encode() + self.items.digest()).hexdigest()[:32]
+
+    def write(self, folder: Path) -> Written:
+        """Write the shard and its index into a folder.
+
+        Raises:
+            DataRefused: A sample is broken and ``options.fail`` is set.
+            UsageError: Nothing tells the frame of a sample's annotations.
+            StoreError: A file cannot be read or written.
+        """
+        return write_unit(self, folder)
+
+
+def write_unit(unit: Unit, folder: Path) -> Written:
+    """Write the shard of a unit; see :meth:`Unit.write`."""
+    writer = ShardFileWriter(folder / unit.name)
+    errors: list[dict[str, str]] = []
+    try:
+        for item in unit.items:
+            check_wanted()
+            try:
+                prepared = _prepare(unit, item)
+            except DataRefused as error:
+                if unit.options.fail:
+                    raise
+                errors.append(_line(unit, item, "left out", str(error)))
+                count(1, item.size, 1)
+                continue
+            writer.write(item.key, prepared.members)
+            errors += [_line(unit, item, "kept", text) for text in prepared.doubts]
+            count(1, item.size, 0)
+        if not writer.samples:
+            writer.discard()
+            return Written(None, errors, 0)
+        return Written(writer.publish(Describer()), errors, writer.samples)
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _prepare(unit: Unit, item: Item) -> Prepared:
+    """Read and prepare one sample; whatever is wrong with it is DataRefused."""
+    try:
+        prepared = prepare(unit.reader(item), item, unit.options)
+        for extension, data in prepared.members.items():
+            check_size(len(data), extension)
+    except (DataRefused, UsageError) as error:
+        raise error.located(key=item.key) from None
+    except OSError as error:
+        where = Path(unit.root, item.place)
+        reason = f"cannot read {where}: {error.strerror or error}"
+        if unit.options.fail or not Path(unit.root).exists():
+            raise StoreError(reason, key=item.key, stage="read") from error
+        raise DataRefused(reason, key=item.key) from error
+    return prepared
+
+
+def _line(unit: Unit, item: Item, outcome: str, reason: str) -> dict[str, str]:
+    path = str(Path(unit.root, item.place))
+    return {"key": item.key, "path": path, "outcome": outcome, "reason": reason}
