@@ -17,6 +17,7 @@ from fiberaug.jobs.members import encode_sample
 from fiberaug.jobs.preparing import Options
 from fiberaug.jobs.sources.finding import find_source
 from fiberaug.jobs.sources.folder import check_classes
+from fiberaug.jobs.sources.options import SourceOptions
 from fiberaug.jobs.target import Target
 from fiberaug.shards.manifest import Manifest, ShardEntry
 from fiberaug.shards.writer import ShardFileWriter, member_bytes
@@ -213,7 +214,7 @@ def convert(
         if on_error not in {"skip", "fail"}:
             raise UsageError(f"on_error must be skip or fail, got {on_error!r}")
         _check_apart(Path(src), Path(dst))
-        found = find_source(Path(src), source, classes=classes)
+        found = find_source(Path(src), source, SourceOptions(classes=classes))
         return convert_source(found, Path(dst), job)
     if resize is not None:
         raise UsageError("resize is for a folder; resize the images of your samples")

@@ -9,6 +9,7 @@ import fiberaug
 from fiberaug.errors import DataRefused, SampleBroken, UsageError
 from fiberaug.jobs.encoding import encode_image
 from fiberaug.jobs.sources.folder import list_folder
+from fiberaug.jobs.sources.options import SourceOptions
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def folder(tmp_path):
 
 
 def test_no_link_of_a_folder_leads_out_and_no_loop_is_walked(folder, tmp_path):
-    found = list_folder(folder)
+    found = list_folder(folder, SourceOptions())
     items, classes = found.items, found.classes
     assert [item.key for item in items] == ["cat/a"]
     assert classes == ("cat",)
@@ -46,7 +47,7 @@ def test_no_link_of_a_folder_leads_out_and_no_loop_is_walked(folder, tmp_path):
 def test_a_link_inside_of_the_folder_is_an_image(folder):
     """What the user put there may be read: it is in the folder."""
     (folder / "cat/again.jpg").symlink_to("a.jpg")
-    items = list_folder(folder).items
+    items = list_folder(folder, SourceOptions()).items
 
     assert [item.key for item in items] == ["cat/a", "cat/again"]
 
@@ -61,7 +62,7 @@ def test_a_fifo_or_a_device_is_not_opened(folder, tmp_path):
     """Opening a pipe nobody writes to would wait for ever."""
     os.mkfifo(folder / "cat/pipe.jpg")
     (folder / "cat/null.jpg").symlink_to("/dev/zero")
-    items = list_folder(folder).items
+    items = list_folder(folder, SourceOptions()).items
 
     assert [item.key for item in items] == ["cat/a"]
 

@@ -1,29 +1,30 @@
 """What a source is: asked for by name, or told by what lies there."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fiberaug.errors import UsageError
 from fiberaug.jobs.items import Source
 from fiberaug.jobs.sources.folder import list_folder
+from fiberaug.jobs.sources.options import SourceOptions
 
 __all__ = ["KINDS", "find_source"]
 
-_Lister = Callable[[Path, Sequence[str] | None], Source]
+_Lister = Callable[[Path, SourceOptions], Source]
 
 KINDS: Mapping[str, _Lister] = {"folder": list_folder}
 """Readers of sources, as ``--from`` names them."""
 
 
 def find_source(
-    src: Path, kind: str = "auto", *, classes: Sequence[str] | None = None
+    src: Path, kind: str = "auto", options: SourceOptions | None = None
 ) -> Source:
     """Return a source of images, listed.
 
     Args:
         src: Folder or file.
         kind: As ``--from`` names it; ``auto`` looks what lies there.
-        classes: Class names by id. None: what the source says.
+        options: What else is known of it.
 
     Raises:
         UsageError: There is nothing, or it can be understood in more than one way.
@@ -34,4 +35,4 @@ def find_source(
         kind = "folder"
     if kind not in KINDS:
         raise UsageError(f"source must be auto, {', '.join(KINDS)}, got {kind!r}")
-    return KINDS[kind](src, classes)
+    return KINDS[kind](src, options or SourceOptions())

@@ -10,6 +10,7 @@ from pathlib import Path
 from fiberaug.errors import DataRefused, UsageError
 from fiberaug.jobs.items import Item, Items, Raw, Source
 from fiberaug.jobs.sources.files import EXTENSIONS, Found, Keys, read_file, walk
+from fiberaug.jobs.sources.options import SourceOptions
 from fiberaug.shards.naming import escape_folder
 from fiberaug.sizes import counted
 
@@ -39,7 +40,7 @@ def check_classes(classes: Sequence[str]) -> list[str]:
     return names
 
 
-def list_folder(folder: Path, classes: Sequence[str] | None = None) -> Source:
+def list_folder(folder: Path, options: SourceOptions) -> Source:
     """Return the images of a folder in sorted order, with their classes.
 
     The first folder below ``folder`` is the class; where no image has one, there are
@@ -74,7 +75,7 @@ def list_folder(folder: Path, classes: Sequence[str] | None = None) -> Source:
             f"{folder / stray[0]} lies beside the class folders {there[:5]}; move it"
             " into one, or the folders elsewhere"
         )
-    names = there if classes is None else check_classes(classes)
+    names = there if options.classes is None else check_classes(options.classes)
     unknown = sorted(set(there) - set(names))
     if unknown:
         raise UsageError(f"folders {unknown} are none of the classes {names}")

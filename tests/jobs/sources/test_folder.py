@@ -7,6 +7,7 @@ import pytest
 
 from fiberaug.errors import DataRefused, StoreError, UsageError
 from fiberaug.jobs.sources.folder import check_classes, list_folder
+from fiberaug.jobs.sources.options import SourceOptions
 from fiberaug.shards.writer import check_key
 
 
@@ -19,12 +20,15 @@ def made(folder, *names):
 
 
 def keys(folder, classes=None):
-    return [(item.key, item.label) for item in list_folder(folder, classes).items]
+    return [
+        (item.key, item.label)
+        for item in list_folder(folder, SourceOptions(classes=classes)).items
+    ]
 
 
 def test_the_first_folder_is_the_class(tmp_path):
     made(tmp_path, "dog/b.jpg", "dog/a.PNG", "cat/deep/er/c.jpeg", "cat/notes.txt")
-    found = list_folder(tmp_path)
+    found = list_folder(tmp_path, SourceOptions())
     items = found.items
 
     assert found.classes == ("cat", "dog")
@@ -41,7 +45,7 @@ def test_the_first_folder_is_the_class(tmp_path):
 def test_a_flat_folder_has_no_labels(tmp_path):
     made(tmp_path, "b.jpg", "a.webp")
 
-    assert list_folder(tmp_path).classes == ()
+    assert list_folder(tmp_path, SourceOptions()).classes == ()
     assert keys(tmp_path) == [("a", None), ("b", None)]
 
 
@@ -49,7 +53,7 @@ def test_a_stray_image_beside_class_folders_is_refused(tmp_path):
     made(tmp_path, "dog/b.jpg", "stray.jpg")
 
     with pytest.raises(DataRefused, match=r"stray\.jpg lies beside .*dog"):
-        list_folder(tmp_path)
+        list_folder(tmp_path, SourceOptions())
 
 
 def test_hidden_files_and_other_files_are_passed_over(tmp_path):
@@ -79,7 +83,7 @@ def test_a_folder_of_links_says_why_it_has_no_image(tmp_path):
     (inside / "dog").symlink_to(outside)
 
     with pytest.raises(DataRefused, match="2 links that leave it were passed over"):
-        list_folder(inside)
+        list_folder(inside, SourceOptions())
 
 
 def test_two_files_of_one_name_get_two_keys(tmp_path):
@@ -126,14 +130,14 @@ def test_both_ways_to_write_an_accent_are_one_name(tmp_path):
     nfc = "Ärger é"
     nfd = unicodedata.normalize("NFD", nfc)
     made(tmp_path, f"{nfc}/{nfc}.jpg", f"{nfd}/{nfd}.jpg")
-    found = list_folder(tmp_path)
+    found = list_folder(tmp_path, SourceOptions())
 
     assert found.classes == (nfc,)
     assert sorted(item.key for item in found.items) == [
         f"{nfc}/{nfc}",
         f"{nfc}/{nfc}-2",
     ]
-    assert list_folder(tmp_path, [nfd]).classes == (nfc,)
+    assert list_folder(tmp_path, SourceOptions(classes=[nfd])).classes == (nfc,)
 
 
 def test_given_classes_set_the_ids(tmp_path):
@@ -141,7 +145,7 @@ def test_given_classes_set_the_ids(tmp_path):
 
     assert keys(tmp_path, ["dog", "bird", "cat"]) == [("cat/a", 2), ("dog/b", 0)]
     with pytest.raises(UsageError, match=r"\['cat'\] are none of the classes"):
-        list_folder(tmp_path, ["dog"])
+        list_folder(tmp_path, SourceOptions(classes=["dog"]))
 
 
 @pytest.mark.parametrize("classes", [["a", "b", "a"], ["\u00e9", "e\u0301"], "ab", [1]])
@@ -152,9 +156,9 @@ def test_class_names_are_a_list_without_doubles(classes):
 
 def test_no_folder_and_no_image_are_two_errors(tmp_path):
     with pytest.raises(UsageError, match="no folder"):
-        list_folder(tmp_path / "gone")
+        list_folder(tmp_path / "gone", SourceOptions())
     with pytest.raises(DataRefused, match="no image: bmp, gif, jpeg"):
-        list_folder(tmp_path)
+        list_folder(tmp_path, SourceOptions())
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
@@ -168,4 +172,4 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(StoreError, match="cat: Permission denied"):
-        list_folder(tmp_path)
+        list_folder(tmp_path, SourceOptions())
