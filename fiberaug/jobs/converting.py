@@ -2,11 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from fiberaug.jobs.framing import FRAMES
 from fiberaug.jobs.items import Items, Source
 from fiberaug.jobs.journal import Journal
 from fiberaug.jobs.preparing import Options
+from fiberaug.jobs.splitting import assign, group_rule, parse_split
 from fiberaug.jobs.target import ERRORS, Target
 from fiberaug.jobs.unit import Unit, Written
 from fiberaug.seeding import check_seed
@@ -49,6 +51,12 @@ class Job:
     options: Options
     """What becomes of each sample."""
 
+    split: Mapping[str, float] = field(default_factory=dict)
+    """Share of each part; empty: one part."""
+
+    stratify: bool = False
+    """Each class is split alike."""
+
     allow_empty_class: bool
     """Write the set though a class has no sound image."""
 
@@ -77,6 +85,10 @@ class Job:
                 f"annotation_frame must be {' or '.join(FRAMES)}, got {options.frame!r}"
             )
         check_seed(self.seed)
+        group_rule(options.group_by)
+        parse_split(self.split)
+        if self.stratify and not self.split:
+            raise UsageError("stratify is for split, and there is none")
 
     def arguments(self, source: Source) -> dict[str, Any]:
         """Return what ``dataset.json`` says of how the set was made."""
@@ -86,7 +98,8 @@ class Job:
             "shard_size": self.shard_size, "seed": self.seed,
             "keep_order": self.keep_order, "resize": options.resize,
             "encode": options.encode, "quality": options.quality,
-            "annotation_frame": options.frame,
+            "annotation_frame": options.frame, "split": dict(self.split),
+            "stratify": self.stratify, "group_by": options.group_by,
         }  # fmt: skip
 
 
@@ -95,12 +108,12 @@ def convert_source(source: Source, dst: Path, job: Job) -> Manifest:
     source.items.check_keys()
     count = len(source.items)
     order = np.arange(count) if job.keep_order else source.items.shuffled(job.seed)
+    planned = _plan(source.items, order, job)
     target = Target(dst, job.arguments(source), resume=True)
-    cuts = _cut(source.items, order, job.shard_size)
-    written = list(_run(target, source, order, cuts, job))
-    target.drop_others([f"shard-{i:06d}.tar" for i in range(len(written))])
-    _report(dst, [error for part in written for error in part.errors])
-    entries = [part.entry for part in written if part.entry is not None]
+    written = list(_run(target, source, planned, job))
+    target.drop_others([shard.name for shard in planned])
+    _report(dst, [error for one in written for error in one.errors])
+    entries = [one.entry for one in written if one.entry is not None]
     if not entries:
         raise SampleBroken(
             f"none of {count} samples can be read; the first:"
@@ -109,77 +122,114 @@ def convert_source(source: Source, dst: Path, job: Job) -> Manifest:
     if source.fields.get("label") and source.classes:
         _check_classes(source.classes, entries, allow_empty=job.allow_empty_class)
     fields = {"image": _IMAGE, **source.fields}
-    return target.finish(entries, source.classes, fields, source.about)
+    names = {shard.name: shard.part for shard in planned}
+    splits: dict[str, list[str]] = {part: [] for part in job.split}
+    for entry in entries if job.split else ():
+        splits[names[entry.name]].append(entry.name)
+    return target.finish(
+        entries, source.classes, fields, about=source.about, splits=splits
+    )
 
 
-def _cut(items: Items, order: NDArray[np.int64], shard_size: int) -> list[slice]:
-    """Cut items into shards by the sizes of their images: the same for any workers.
+class _Planned(NamedTuple):
+    """A shard that is to be written."""
 
-    Args:
-        items: The items.
-        order: Rows in the order in which they are written.
-        shard_size: Bytes of a shard.
-    """
-    ends = np.cumsum(items.tar_bytes()[order])
-    cuts, begin, used = [], 0, 0
-    while begin < len(order):
+    name: str
+    part: str
+    rows: NDArray[np.int64]
+
+
+def _plan(items: Items, order: NDArray[np.int64], job: Job) -> list[_Planned]:
+    """Cut each part into shards: the same ones for any workers."""
+    sizes = items.tar_bytes()
+    if not job.split:
+        cuts = enumerate(_cut(sizes[order], job.shard_size))
+        return [_Planned(f"shard-{i:06d}.tar", "", order[cut]) for i, cut in cuts]
+    parts = assign(
+        items.groups(group_rule(job.options.group_by)), job.split, seed=job.seed,
+        labels=items.labels if job.stratify else None,
+    )  # fmt: skip
+    planned = []
+    for number, part in enumerate(job.split):
+        rows = order[parts[order] == number]
+        if not len(rows):
+            raise UsageError(
+                f"the part {part!r} would have no sample: {len(items)} samples cannot"
+                f" be split as {dict(job.split)}"
+            )
+        planned += [
+            _Planned(f"{part}-{i:06d}.tar", part, rows[cut])
+            for i, cut in enumerate(_cut(sizes[rows], job.shard_size))
+        ]
+    return planned
+
+
+def _cut(sizes: NDArray[np.int64], shard_size: int) -> Iterator[slice]:
+    """Cut samples into shards by their sizes."""
+    ends = np.cumsum(sizes)
+    begin = used = 0
+    while begin < len(ends):
         end = int(np.searchsorted(ends, used + shard_size, side="right"))
         end = max(end, begin + 1)
-        cuts.append(slice(begin, end))
+        yield slice(begin, end)
         begin, used = end, int(ends[end - 1])
-    return cuts
 
 
 def _run(
-    target: Target,
-    source: Source,
-    order: NDArray[np.int64],
-    cuts: Sequence[slice],
-    job: Job,
+    target: Target, source: Source, planned: Sequence[_Planned], job: Job
 ) -> Iterator[Written]:
     """Yield what became of each shard, in their order whoever wrote them."""
     import webdataset.writer  # noqa: F401, PLC0415  # once, before workers are forked
 
     journal = Journal(target.folder)
-
-    def units() -> Iterator[tuple[Unit]]:
-        for number, part in enumerate(cuts):
-            yield (
-                Unit(
-                    name=target.shard(number).name, root=source.root,
-                    items=source.items.take(order[part]), reader=source.reader,
-                    options=job.options,
-                ),
-            )  # fmt: skip
-
-    bar = tqdm(
-        total=len(order), unit="img", desc="convert",
-        disable=None if job.progress else True,
-    )  # fmt: skip
-
-    def told(done: Done) -> None:
-        bar.update(done.images - bar.n)
-        seconds = bar.format_dict["elapsed"] or 1.0
-        speed = f"{format_bytes(int(done.bytes / seconds))}/s"
-        bar.set_postfix_str(
-            f"{speed}, {done.errors} refused" if done.errors else speed, refresh=False
+    units = (
+        (
+            Unit(
+                name=shard.name, root=source.root,
+                items=source.items.take(shard.rows), reader=source.reader,
+                options=job.options,
+            ),
         )
-
-    # The jobs are closed here: after Ctrl-C workers stop now, not when this is garbage.
+        for shard in planned
+    )  # fmt: skip
+    workers = min(job.workers, len(planned))
     with (
-        bar,
+        _Bar(len(source.items), shown=job.progress) as bar,
         closing(
-            run_jobs(
-                journal.write, units(), workers=min(job.workers, len(cuts)), told=told
-            )
+            run_jobs(journal.write, units, workers=workers, told=bar.told)
         ) as results,
     ):
+        # The jobs are closed here: after Ctrl-C workers stop now, and not when this is
+        # garbage.
         try:
             yield from results
         except StoreError as error:
             if error.stage != "write":
                 raise
             raise _with_space(error, target.folder, source.items) from error
+
+
+class _Bar:
+    """A bar that shows images, bytes a second and what was left out."""
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        hidden = None if shown else True
+        self._bar = tqdm(total=total, unit="img", desc="convert", disable=hidden)
+        self._started = time.monotonic()
+
+    def told(self, done: Done) -> None:
+        """Show how far the workers are."""
+        self._bar.update(done.images - self._bar.n)
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        speed = f"{format_bytes(int(done.bytes / seconds))}/s"
+        left_out = f", {done.errors} left out" if done.errors else ""
+        self._bar.set_postfix_str(speed + left_out, refresh=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
 
 def _with_space(error: StoreError, dst: Path, items: Items) -> StoreError:

@@ -1,6 +1,7 @@
 """What the index says of a sample, read from its members without decoding pixels."""
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 from fiberaug.decode.fields import parse_fields
@@ -10,7 +11,7 @@ from fiberaug.decode.text import parse_label, parse_metadata
 from fiberaug.errors import DataRefused
 from fiberaug.shards.index import DECODES, Facts
 
-__all__ = ["Describer"]
+__all__ = ["Describer", "group_hash"]
 
 _IMAGES = tuple(source.extension for source in parse_fields("image")[0].sources)
 
@@ -34,7 +35,11 @@ class Describer:
         metadata = parse_metadata(members).get("json", {})
         metadata = metadata if isinstance(metadata, Mapping) else {}
         label = _class_id(members.get("cls"), metadata)
-        facts = facts._replace(label=label, boxes=len(_objects(metadata)))
+        facts = facts._replace(
+            label=label,
+            boxes=len(_objects(metadata)),
+            group=group_hash(metadata.get("group")),
+        )
         image = next((members[e] for e in _IMAGES if e in members), None)
         if image is None:
             return facts
@@ -50,6 +55,14 @@ class Describer:
         except DataRefused:
             return facts
         return facts
+
+
+def group_hash(group: object) -> int:
+    """Return the 64 bits that stand for a group in an index; 0: none."""
+    if not isinstance(group, str | int) or isinstance(group, bool) or group == "":
+        return 0
+    digest = blake2b(str(group).encode(errors="surrogateescape"), digest_size=8)
+    return int.from_bytes(digest.digest(), "little") or 1
 
 
 def _objects(metadata: Mapping[str, Any]) -> list[Any]:

@@ -127,6 +127,17 @@ class Items:
             self._labels[rows],
         )
 
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class ids, int64 [N]; items without one share a number."""
+        return self._labels
+
+    def groups(self, rule: Callable[[str], str] | None) -> NDArray[np.uint64]:
+        """Return a hash of each item's group, uint64 [N]; without a rule of its key."""
+        names = (rule(key.decode()).encode() if rule else key for key in self._keys)
+        digests = (blake2b(name, digest_size=8).digest() for name in names)
+        return np.frombuffer(b"".join(digests), np.uint64)
+
     def tar_bytes(self) -> NDArray[np.int64]:
         """Return about what each takes in a tar, with its label and its notes."""
         notes = np.array([len(note) for note in self._notes], np.int64)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fiberaug.jobs.crew import count
 from fiberaug.jobs.unit import Unit, Written
 from fiberaug.shards.manifest import ShardEntry, write_atomically
 
@@ -38,6 +39,8 @@ class Journal:
         digest = unit.digest()
         known = self.known(unit.name, digest)
         if known is not None:
+            left_out = len(unit.items) - known.images
+            count(len(unit.items), 0, left_out)
             return known
         self.forget(unit.name)
         written = unit.write(self.folder)

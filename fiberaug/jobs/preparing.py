@@ -16,6 +16,7 @@ from fiberaug.jobs.encoding import recode
 from fiberaug.jobs.framing import Placing, is_stored
 from fiberaug.jobs.items import Item, Raw
 from fiberaug.jobs.members import mask_member
+from fiberaug.jobs.splitting import group_rule
 
 __all__ = ["Options", "Prepared", "prepare"]
 
@@ -37,6 +38,9 @@ class Options:
 
     frame: str | None = None
     """Frame of annotations that do not say it: ``stored`` or ``upright``."""
+
+    group_by: str | None = None
+    """What tells the group of a key: see :func:`fiberaug.jobs.splitting.group_rule`."""
 
     fail: bool = False
     """A sample that cannot be read ends the conversion."""
@@ -67,12 +71,9 @@ def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
     )  # fmt: skip
     members = {extension: data}
     label = raw.label if item.label is None else item.label
-    if isinstance(label, list):
-        members["json"] = b""  # its place; the vector stands in it
-    elif label is not None:
-        members["cls"] = (
-            str(label) if isinstance(label, int) else repr(label)
-        ).encode()
+    if label is not None and not isinstance(label, list):
+        members["cls"] = repr(label).encode()
+    added = _added(item, label, options)
     doubts: list[str] = []
     placed = {name for name in raw.members if _is_mask(name)}
     if raw.notes is not None or placed:
@@ -87,12 +88,23 @@ def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
             doubts += _doubts(notes, size)
             if _located(raw, placed):
                 notes = {**notes, "width": size[0], "height": size[1]}
-            members["json"] = _json(notes, label)
-    elif isinstance(label, list):
-        members["json"] = _json({}, label)
+            added = {**notes, **added}
+    if added or raw.notes is not None:
+        members["json"] = _json(added)
     for name, member in raw.members.items():
         members.setdefault(name, member)
     return Prepared(members, doubts)
+
+
+def _added(item: Item, label: object, options: Options) -> dict[str, Any]:
+    """Return what stands in the JSON beside the source's own notes."""
+    added: dict[str, Any] = {}
+    if isinstance(label, list):
+        added["label"] = label
+    rule = group_rule(options.group_by)
+    if rule is not None:
+        added["group"] = rule(item.key)
+    return added
 
 
 def _is_mask(name: str) -> bool:
@@ -122,9 +134,7 @@ def masks_member(masks: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _json(notes: Mapping[str, Any], label: object) -> bytes:
-    if isinstance(label, list):
-        notes = {**notes, "label": label}
+def _json(notes: Mapping[str, Any]) -> bytes:
     try:
         text = json.dumps(notes, ensure_ascii=False, allow_nan=False)
     except ValueError as error:

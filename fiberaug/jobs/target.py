@@ -82,7 +82,9 @@ class Target:
         entries: Sequence[ShardEntry],
         classes: Sequence[str],
         fields: Mapping[str, str],
+        *,
         about: Mapping[str, Any] | None = None,
+        splits: Mapping[str, Sequence[str]] | None = None,
     ) -> Manifest:
         """Write ``dataset.json`` and take the mark away.
 
@@ -105,6 +107,7 @@ class Target:
             ),
             fields=dict(fields),
             about=dict(about or {}),
+            splits={part: list(names) for part, names in (splits or {}).items()},
             producer={
                 "program": "fiberaug",
                 "version": version("fiberaug"),

@@ -18,6 +18,7 @@ from fiberaug.jobs.preparing import Options
 from fiberaug.jobs.sources.finding import find_source
 from fiberaug.jobs.sources.folder import check_classes
 from fiberaug.jobs.sources.options import SourceOptions
+from fiberaug.jobs.splitting import parse_split
 from fiberaug.jobs.target import Target
 from fiberaug.shards.manifest import Manifest, ShardEntry
 from fiberaug.shards.writer import ShardFileWriter, member_bytes
@@ -156,6 +157,9 @@ def convert(
     workers: int | None = None,
     seed: int = 0,
     keep_order: bool = False,
+    split: str | Mapping[str, float] | None = None,
+    stratify: bool = False,
+    group_by: str | None = None,
     resize: int | None = None,
     encode: str = "keep",
     quality: int = 90,
@@ -181,6 +185,11 @@ def convert(
         workers: Processes. None: one for each core.
         seed: Seed of the shuffle.
         keep_order: Do not shuffle.
+        split: Shares of parts, such as ``"train=0.8,val=0.2"``; each part gets shards
+            of its own, which ``StreamingDataset(split="train")`` reads.
+        stratify: Split each class alike.
+        group_by: What must stay in one part: ``"folder"``, or a regular expression
+            whose groups in the key name it, such as ``r"(patient[0-9]+)_"``.
         resize: Length of the shorter side, px; smaller images stay as they are.
         encode: ``keep``, ``jpeg``, ``webp`` or ``png``.
         quality: Of JPEG and WebP, 1 to 100.
@@ -205,10 +214,10 @@ def convert(
             shard_size=parse_bytes(shard_size, name="shard_size"),
             workers=_cores() if workers is None else workers, seed=seed,
             keep_order=keep_order, allow_empty_class=allow_empty_class,
-            progress=progress,
+            progress=progress, split=parse_split(split), stratify=stratify,
             options=Options(
                 encode=encode, resize=resize, quality=quality, frame=annotation_frame,
-                fail=on_error == "fail",
+                group_by=group_by, fail=on_error == "fail",
             ),
         )  # fmt: skip
         if on_error not in {"skip", "fail"}:

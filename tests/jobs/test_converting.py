@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,13 @@ from sets import photo
 
 from fiberaug import convert
 from fiberaug.errors import SampleBroken, UsageError
+from fiberaug.jobs import preparing
+from fiberaug.jobs.crew import run_jobs
+from fiberaug.jobs.journal import Journal
+from fiberaug.jobs.preparing import Options
+from fiberaug.jobs.sources.folder import list_folder
+from fiberaug.jobs.sources.options import SourceOptions
+from fiberaug.jobs.unit import Unit
 from fiberaug.shards.manifest import Manifest
 from fiberaug.shards.reader import ShardFile
 from fiberaug.shards.resolve import resolve
@@ -330,6 +338,148 @@ def test_a_killed_run_leaves_no_worker_and_is_begun_again(
     converted(folder, tmp_path / "undisturbed")
 
     assert hashes(target) == hashes(tmp_path / "undisturbed")
+
+
+def inodes(folder):
+    return {
+        p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("*.tar*")
+    }
+
+
+def test_a_rerun_keeps_what_is_finished_and_writes_the_rest(
+    in_the_middle, folder, tmp_path
+):
+    process, target = in_the_middle
+    wait_until(lambda: len(list(target.glob(".converting/*.json"))) >= 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    noted = {path.stem for path in target.glob(".converting/*.json")}
+    before = {name: file for name, file in inodes(target).items() if name in noted}
+
+    converted(folder, target, workers=2)
+
+    assert before.items() <= inodes(target).items()
+    assert len(before) < len(list(target.glob("*.tar")))
+    assert not list(target.glob(".converting*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [
+        ({"shard_size": "19kB"}, "all"),
+        ({"seed": 1}, "all"),
+        ({"encode": "png"}, "all"),
+        ({"workers": 3}, "none"),
+    ],
+    ids=str,
+)
+def test_a_finished_shard_of_other_arguments_is_written_anew(
+    folder, tmp_path, change, anew
+):
+    left_unfinished(folder, tmp_path / "set")
+    before = inodes(tmp_path / "set")
+    converted(folder, tmp_path / "set", **change)
+    converted(folder, tmp_path / "fresh", **change)
+    after = inodes(tmp_path / "set")
+
+    assert hashes(tmp_path / "set") == hashes(tmp_path / "fresh")
+    kept = [name for name, inode in before.items() if after.get(name) == inode]
+    assert bool(kept) == (anew == "none")
+
+
+def left_unfinished(source, target):
+    """Convert, and make the set what it was before its last shard was written."""
+    converted(source, target)
+    target.rename(target.with_name("done"))
+    manifest = Manifest.read(target.with_name("done"))
+
+    class Stopped(Exception):
+        pass
+
+    real = preparing.prepare
+    count = 0
+
+    def prepare(raw, item, options):
+        nonlocal count
+        count += 1
+        if count > manifest.samples - 2:
+            raise Stopped
+        return real(raw, item, options)
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Stopped):
+        patch.setattr("fiberaug.jobs.unit.prepare", prepare)
+        converted(source, target)
+    assert not (target / "dataset.json").exists()
+
+
+def test_a_source_that_changed_meanwhile_is_read_again(folder, tmp_path):
+    source = tmp_path / "in"
+    shutil.copytree(folder, source)
+    left_unfinished(source, tmp_path / "set")
+    victim = sorted(source.rglob("*.jpg"))[3]
+    picture(victim, 77, quality=30)
+    converted(source, tmp_path / "set")
+    converted(source, tmp_path / "fresh")
+
+    assert hashes(tmp_path / "set") == hashes(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("harm", ["shard", "index", "note", "cut", "other"])
+def test_a_finished_shard_that_was_harmed_is_written_anew(folder, tmp_path, harm):
+    target = tmp_path / "set"
+    left_unfinished(folder, target)
+    first = target / "shard-000000.tar"
+    note = target / ".converting" / "shard-000000.tar.json"
+    if harm == "shard":
+        first.unlink()
+    elif harm == "index":
+        first.with_name("shard-000000.tar.idx").write_bytes(bytes(2000))
+    elif harm == "note":
+        note.write_bytes(note.read_bytes()[:50])
+    elif harm == "cut":
+        first.write_bytes(first.read_bytes()[:-512])
+    else:
+        shutil.copy(target / ".converting" / "shard-000001.tar.json", note)
+    converted(folder, target)
+    converted(folder, tmp_path / "fresh")
+
+    assert hashes(target) == hashes(tmp_path / "fresh")
+
+
+def test_shards_that_are_no_longer_wanted_go(folder, tmp_path):
+    left_unfinished(folder, tmp_path / "set")
+    count = len(list((tmp_path / "set").glob("*.tar")))
+    converted(folder, tmp_path / "set", shard_size="60kB")
+
+    left = {path.name for path in (tmp_path / "set").glob("*.tar")}
+    assert len(left) < count
+    assert left == {e.name for e in Manifest.read(tmp_path / "set").shards}
+
+
+def test_the_bar_counts_every_image_however_it_was_done(folder, tmp_path):
+    for workers in (1, 2):
+        seen = []
+        source = list_folder(folder, SourceOptions())
+        units = [
+            (
+                Unit(
+                    name=f"{workers}-{i}.tar", root=str(folder),
+                    items=source.items.take(np.arange(4 * i, 4 * i + 4)),
+                    reader=source.reader, options=Options(),
+                ),
+            )
+            for i in range(10)
+        ]  # fmt: skip
+        target = tmp_path / str(workers)
+        target.mkdir()
+        for _ in range(2):  # the second time all are there
+            list(
+                run_jobs(
+                    Journal(target).write, units, workers=workers, told=seen.append
+                )
+            )
+            assert seen[-1].images == 40
+        assert max(done.bytes for done in seen) == int(source.items.sizes.sum())
 
 
 def test_an_interrupt_ends_the_workers_and_leaves_no_temporary_file(in_the_middle):
