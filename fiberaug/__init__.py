@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         UsageError,
         WorkerDied,
     )
-    from fiberaug.jobs.writing import ShardWriter, convert
+    from fiberaug.jobs.conversion import convert
+    from fiberaug.jobs.writing import ShardWriter
     from fiberaug.loader import DataLoader
     from fiberaug.processing import ImageProcessor, TextProcessor
     from fiberaug.recipe import Recipe
@@ -60,7 +61,8 @@ __all__ = [
 
 _HOMES = {
     "dataset": ("StreamingDataset",),
-    "jobs.writing": ("ShardWriter", "convert"),
+    "jobs.conversion": ("convert",),
+    "jobs.writing": ("ShardWriter",),
     "loader": ("DataLoader",),
     "processing": ("ImageProcessor", "TextProcessor"),
     "recipe": ("Recipe",),

@@ -26,6 +26,7 @@ from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.readahead import windows_that_fit
 from fiberaug.shards.resolve import ShardSet, resolve
 from fiberaug.sharing import rank_range, steps
+from fiberaug.splits import Split, restrict
 from fiberaug.state import STATE_VERSION, check_state
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             the epoch fixed at 0.
         shuffle: Defaults to ``train``; an int is the window in samples.
         seed: Seed of order and augmentation, in [0, 2**64).
+        split: Part of the set that ``convert --split`` made, such as ``"train"``, or
+            ``"all"``; or a name and a share by a hash of group or key, which data that
+            is added does not move: ``("train", 0.9)`` and ``("val", 0.1)``.
         subset: Part of the set: a fraction in (0, 1], a number of samples of each
             class, keys, or a condition such as ``"label in (1, 2) and width >= 640"``
             over the index.
@@ -130,6 +134,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         train: bool = True,
         shuffle: bool | int | None = None,
         seed: int = 0,
+        split: Split | None = None,
         subset: Subset | None = None,
         balance: str | Mapping[str | int, float] | None = None,
         epoch_size: int | None = None,
@@ -165,13 +170,11 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         self.train, self.record, self.max_errors = train, record, max_errors
         self.batch_size, self._share = batch_size, Share(rank, world_size)
         self._index_dir = None if index_dir is None else str(Path(index_dir).absolute())
+        skip, store = skips(on_shard_error), ShardCache(cache_dir, limit=cache_limit)
         self.shard_set: ShardSet = resolve(
-            shards,
-            index_dir=index_dir,
-            cache=ShardCache(cache_dir, limit=cache_limit),
-            allow_pipe=allow_pipe,
-            skip=skips(on_shard_error),
+            shards, index_dir=index_dir, cache=store, allow_pipe=allow_pipe, skip=skip
         )
+        self.shard_set, subset = restrict(self.shard_set, split, subset)
         self.plan, rows = make_plan(
             self.shard_set, train=train,
             subset=subset, balance=balance, epoch_size=epoch_size,
@@ -179,7 +182,6 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         )  # fmt: skip
         manifest = self.shard_set.manifest
         self.classes: tuple[str, ...] = manifest.classes if manifest else ()
-        skip = skips(on_shard_error)
         self.extensions, self.specs = resolve_fields(self.shard_set, fields, skip=skip)
         from fiberaug import processors  # noqa: F401, PLC0415  # recipes name them
         from fiberaug.augment.resolve import recipe_hash, resolve_transform  # noqa: PLC0415  # 1.7 s of import

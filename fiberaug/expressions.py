@@ -16,8 +16,10 @@ from fiberaug.errors import UsageError
 
 __all__ = ["COLUMNS", "Expression"]
 
-COLUMNS = ("label", "width", "height", "orientation", "boxes", "group", "weight")
-"""Columns that an expression may name."""
+COLUMNS = (
+    "label", "width", "height", "orientation", "boxes", "group", "weight", "split",
+)  # fmt: skip
+"""Columns that an expression may name; ``split``: a hash of group or key in [0, 1)."""
 
 _MOST_CHARACTERS = 1000
 _LARGEST = 2**64
@@ -48,6 +50,8 @@ class Expression:
             raise self._wrong(f"it has {len(text)} characters, {_MOST_CHARACTERS} may")
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
+            names = (n for n in ast.walk(self._tree) if isinstance(n, ast.Name))
+            self._names = {COLUMNS[0]} | {name.id for name in names}
             self({name: np.zeros(0) for name in COLUMNS})  # all of it is looked at
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, UsageError):
@@ -60,9 +64,10 @@ class Expression:
         Comparisons of whole numbers are exact, arithmetic is done in float64.
 
         Args:
-            columns: Arrays [samples] by name, see :data:`COLUMNS`.
+            columns: Arrays [samples] by name, see :data:`COLUMNS`; those that are not
+                named in the condition are not asked for.
         """
-        known = {name: columns[name] for name in COLUMNS}
+        known = {name: columns[name] for name in COLUMNS if name in self._names}
         with np.errstate(all="ignore"):
             met = self._condition(self._tree, known)
         return np.broadcast_to(met, np.shape(known[COLUMNS[0]]))

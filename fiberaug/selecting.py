@@ -5,7 +5,7 @@ get counts and rules, and find the rows of a shard again when they open it.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -18,6 +18,7 @@ from fiberaug.errors import ShardDamaged, UsageError
 from fiberaug.expressions import COLUMNS, Expression
 from fiberaug.order import keyed_permutation
 from fiberaug.shards.index import ShardIndex
+from fiberaug.splits import split_numbers
 
 __all__ = [
     "WEIGHT_UNIT",
@@ -108,7 +109,28 @@ class Selection:
 
 def columns_of(index: ShardIndex) -> Mapping[str, NDArray[Any]]:
     """Return the columns of a shard that conditions can name."""
-    return {name: index.columns[name] for name in COLUMNS}
+    return _Columns(index)
+
+
+class _Columns(Mapping[str, NDArray[Any]]):
+    """The columns of a shard; what costs a hash of every key is made when asked for."""
+
+    def __init__(self, index: ShardIndex) -> None:
+        self._index = index
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Return a column."""
+        if name == "split":
+            return split_numbers(self._index)
+        return self._index.columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(COLUMNS)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(COLUMNS)
 
 
 WEIGHT_UNIT = 2**16

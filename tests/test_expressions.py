@@ -15,6 +15,7 @@ TABLE = {
     "boxes": np.array([2, 0, 1, 0]),
     "group": np.array([7, 7, 8, 0]),
     "weight": np.array([1, 0.5, 2, 1]),
+    "split": np.array([0.1, 0.2, 0.7, 0.99]),
 }
 
 

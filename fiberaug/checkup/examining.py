@@ -91,7 +91,7 @@ def _probe(
     shapes: set[tuple[int, ...]] = set()
     try:
         dataset = StreamingDataset(
-            shards, index_dir=index_dir, transform=transform, record="none"
+            shards, index_dir=index_dir, transform=transform, record="none", split="all"
         )
         engine = Engine(dataset.setup)
         end = engine.order(0).reach(_PROBED)

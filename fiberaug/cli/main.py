@@ -60,7 +60,7 @@ def exit_code(error: Exception) -> int:
     return 3 if isinstance(error, DataRefused) else 1
 
 
-def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+def _guarded(command: Callable[..., None], *, resumes: bool) -> Callable[..., None]:
     """Return a command that turns an error into one line and an exit code."""
 
     @functools.wraps(command)
@@ -68,7 +68,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except KeyboardInterrupt:
-            print("interrupted; the same command begins again", file=sys.stderr)
+            again = "goes on" if resumes else "begins again"
+            print(f"interrupted; the same command {again}", file=sys.stderr)
             raise typer.Exit(5) from None
         except BrokenPipeError:  # whoever reads has seen enough: typer ends quietly
             raise
@@ -83,7 +84,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 for module in (convert, index, verify, info, doctor, replay, quarantine, demo):
     verb = module.__name__.rpartition(".")[2]
-    app.command(name=verb)(_guarded(module.command))
+    app.command(name=verb)(_guarded(module.command, resumes=module is convert))
 
 
 def main() -> None:

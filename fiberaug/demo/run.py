@@ -20,7 +20,7 @@ from fiberaug.demo.stopping import FIRST_WORKERS, NEXT_WORKERS, begin, go_on
 from fiberaug.demo.telling import Findings, tell
 from fiberaug.demo.wording import size_text
 from fiberaug.errors import StoreError, UsageError
-from fiberaug.jobs.writing import convert
+from fiberaug.jobs.conversion import convert
 from fiberaug.shards.manifest import Manifest, write_atomically
 
 __all__ = ["run_demo"]

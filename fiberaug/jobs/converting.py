@@ -1,6 +1,7 @@
 """A source of images to shards: the same bytes from any workers, on any machine."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from fiberaug.jobs.framing import FRAMES
 from fiberaug.jobs.items import Items, Source
 from fiberaug.jobs.journal import Journal
 from fiberaug.jobs.preparing import Options
+from fiberaug.jobs.raycrew import run_on_ray
 from fiberaug.jobs.splitting import assign, group_rule, parse_split
 from fiberaug.jobs.target import ERRORS, Target
 from fiberaug.jobs.unit import Unit, Written
@@ -27,8 +29,9 @@ from fiberaug.seeding import check_seed
 from fiberaug.shards.manifest import Manifest, ShardEntry, write_atomically
 from fiberaug.sizes import format_bytes
 
-__all__ = ["Job", "convert_source"]
+__all__ = ["Job", "Planned", "convert_source", "plan_shards"]
 
+_ENGINES = ("local", "ray")
 _IMAGE = "jpg;png;webp;bmp;tif;gif;ppm"
 
 
@@ -39,8 +42,8 @@ class Job:
     shard_size: int
     """Bytes of a shard."""
 
-    workers: int
-    """Processes."""
+    workers: int | None = None
+    """Processes. None: one for each core."""
 
     seed: int
     """Of the shuffle."""
@@ -63,6 +66,9 @@ class Job:
     progress: bool
     """Show a bar on a terminal."""
 
+    engine: str = "local"
+    """``local`` processes, or a ``ray`` cluster."""
+
     def __post_init__(self) -> None:
         """Check the arguments.
 
@@ -70,8 +76,14 @@ class Job:
             UsageError: One is out of range.
         """
         options = self.options
-        if self.workers < 1:
+        if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers must be >= 1, got {self.workers}")
+        if self.engine not in _ENGINES:
+            raise UsageError(
+                f"engine must be {' or '.join(_ENGINES)}, got {self.engine!r}"
+            )
+        if options.on_error not in {"skip", "fail"}:
+            raise UsageError(f"on_error must be skip or fail, got {options.on_error!r}")
         if options.encode not in {"keep", *ENCODINGS}:
             raise UsageError(
                 f"encode must be keep, {', '.join(ENCODINGS)}, got {options.encode!r}"
@@ -106,9 +118,7 @@ class Job:
 def convert_source(source: Source, dst: Path, job: Job) -> Manifest:
     """Write a source's samples as shards; see :func:`fiberaug.convert`."""
     source.items.check_keys()
-    count = len(source.items)
-    order = np.arange(count) if job.keep_order else source.items.shuffled(job.seed)
-    planned = _plan(source.items, order, job)
+    planned = plan_shards(source.items, job)
     target = Target(dst, job.arguments(source), resume=True)
     written = list(_run(target, source, planned, job))
     target.drop_others([shard.name for shard in planned])
@@ -116,7 +126,7 @@ def convert_source(source: Source, dst: Path, job: Job) -> Manifest:
     entries = [one.entry for one in written if one.entry is not None]
     if not entries:
         raise SampleBroken(
-            f"none of {count} samples can be read; the first:"
+            f"none of {len(source.items)} samples can be read; the first:"
             f" {written[0].errors[0]['reason']}"
         )
     if source.fields.get("label") and source.classes:
@@ -131,20 +141,30 @@ def convert_source(source: Source, dst: Path, job: Job) -> Manifest:
     )
 
 
-class _Planned(NamedTuple):
+class Planned(NamedTuple):
     """A shard that is to be written."""
 
     name: str
+    """File name."""
+
     part: str
+    """Of the split; empty where there is none."""
+
     rows: NDArray[np.int64]
+    """Its items, in order."""
 
 
-def _plan(items: Items, order: NDArray[np.int64], job: Job) -> list[_Planned]:
-    """Cut each part into shards: the same ones for any workers."""
+def plan_shards(items: Items, job: Job) -> list[Planned]:
+    """Return the shards of a conversion: the same ones for any workers.
+
+    Raises:
+        UsageError: A part of the split would have no sample.
+    """
+    order = np.arange(len(items)) if job.keep_order else items.shuffled(job.seed)
     sizes = items.tar_bytes()
     if not job.split:
         cuts = enumerate(_cut(sizes[order], job.shard_size))
-        return [_Planned(f"shard-{i:06d}.tar", "", order[cut]) for i, cut in cuts]
+        return [Planned(f"shard-{i:06d}.tar", "", order[cut]) for i, cut in cuts]
     parts = assign(
         items.groups(group_rule(job.options.group_by)), job.split, seed=job.seed,
         labels=items.labels if job.stratify else None,
@@ -158,7 +178,7 @@ def _plan(items: Items, order: NDArray[np.int64], job: Job) -> list[_Planned]:
                 f" be split as {dict(job.split)}"
             )
         planned += [
-            _Planned(f"{part}-{i:06d}.tar", part, rows[cut])
+            Planned(f"{part}-{i:06d}.tar", part, rows[cut])
             for i, cut in enumerate(_cut(sizes[rows], job.shard_size))
         ]
     return planned
@@ -176,7 +196,7 @@ def _cut(sizes: NDArray[np.int64], shard_size: int) -> Iterator[slice]:
 
 
 def _run(
-    target: Target, source: Source, planned: Sequence[_Planned], job: Job
+    target: Target, source: Source, planned: Sequence[Planned], job: Job
 ) -> Iterator[Written]:
     """Yield what became of each shard, in their order whoever wrote them."""
     import webdataset.writer  # noqa: F401, PLC0415  # once, before workers are forked
@@ -192,21 +212,22 @@ def _run(
         )
         for shard in planned
     )  # fmt: skip
-    workers = min(job.workers, len(planned))
-    with (
-        _Bar(len(source.items), shown=job.progress) as bar,
-        closing(
-            run_jobs(journal.write, units, workers=workers, told=bar.told)
-        ) as results,
-    ):
-        # The jobs are closed here: after Ctrl-C workers stop now, and not when this is
-        # garbage.
-        try:
-            yield from results
-        except StoreError as error:
-            if error.stage != "write":
-                raise
-            raise _with_space(error, target.folder, source.items) from error
+    with _Bar(len(source.items), shown=job.progress) as bar:
+        if job.engine == "ray":
+            running = run_on_ray(
+                journal.write, units, workers=job.workers, told=bar.told
+            )
+        else:
+            workers = min(job.workers or _cores(), len(planned))
+            running = run_jobs(journal.write, units, workers=workers, told=bar.told)
+        # Closed here: after Ctrl-C workers stop now, and not when this is garbage.
+        with closing(running) as results:
+            try:
+                yield from results
+            except StoreError as error:
+                if error.stage != "write":
+                    raise
+                raise _with_space(error, target.folder, source.items) from error
 
 
 class _Bar:
@@ -230,6 +251,11 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _with_space(error: StoreError, dst: Path, items: Items) -> StoreError:

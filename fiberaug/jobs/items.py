@@ -59,6 +59,10 @@ class Raw(NamedTuple):
     label: int | float | list[float] | None = None
     """Label where the item has none."""
 
+    kept: Mapping[str, bytes] = {}
+    """All members of a sample that lies in a shard already, its image first: written as
+    they are. Only where the image changes its size or is turned, its annotations do."""
+
 
 class Items:
     """Items in columns: a million take some 100 MB.

@@ -15,6 +15,7 @@ from fiberaug.errors import SampleBroken
 from fiberaug.jobs.encoding import recode
 from fiberaug.jobs.framing import Placing, is_stored
 from fiberaug.jobs.items import Item, Raw
+from fiberaug.jobs.keeping import keep
 from fiberaug.jobs.members import mask_member
 from fiberaug.jobs.splitting import group_rule
 
@@ -42,8 +43,8 @@ class Options:
     group_by: str | None = None
     """What tells the group of a key: see :func:`fiberaug.jobs.splitting.group_rule`."""
 
-    fail: bool = False
-    """A sample that cannot be read ends the conversion."""
+    on_error: str = "skip"
+    """``skip`` lists a sample that cannot be read, ``fail`` ends the conversion."""
 
 
 class Prepared(NamedTuple):
@@ -69,6 +70,9 @@ def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
         raw.image, encoding=options.encode, resize=options.resize,
         quality=options.quality,
     )  # fmt: skip
+    if raw.kept:
+        added = _added(item, None, options)
+        return Prepared(keep(raw, extension, data, added, place_mask=_placed), [])
     members = {extension: data}
     label = raw.label if item.label is None else item.label
     if label is not None and not isinstance(label, list):

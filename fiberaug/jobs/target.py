@@ -16,10 +16,38 @@ from fiberaug.shards.manifest import (
     write_atomically,
 )
 
-__all__ = ["ERRORS", "Target"]
+__all__ = ["ERRORS", "Target", "check_free"]
 
 ERRORS = "convert_errors.jsonl"
 """What was left out, one JSON object a line."""
+
+
+def check_free(folder: Path) -> list[str]:
+    """Return what an interrupted conversion left in a folder, sorted.
+
+    Raises:
+        UsageError: The folder holds a data set or something else.
+        StoreError: It cannot be read.
+    """
+    if (folder / FILE).exists():
+        raise UsageError(
+            f"{folder} already holds a data set; choose another folder or remove it"
+        )
+    try:
+        present = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {folder}: {error.strerror}", stage="write"
+        ) from error
+    foreign = [name for name in present if not name.startswith(f".{MARK}.")]
+    if foreign and MARK not in foreign:
+        raise UsageError(
+            f"{folder} is not empty ({foreign[0]} and {len(foreign) - 1} more);"
+            " choose an empty or a new folder"
+        )
+    return present
 
 
 class Target:
@@ -40,23 +68,13 @@ class Target:
         self, folder: Path, arguments: Mapping[str, Any], *, resume: bool = False
     ) -> None:
         self.folder, self._arguments = folder, dict(arguments)
-        if (folder / FILE).exists():
-            raise UsageError(
-                f"{folder} already holds a data set; choose another folder or remove it"
-            )
+        present = check_free(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            present = sorted(p.name for p in folder.iterdir())
         except OSError as error:
             raise StoreError(
                 f"cannot write {folder}: {error.strerror}", stage="write"
             ) from error
-        foreign = [name for name in present if not name.startswith(f".{MARK}.")]
-        if foreign and MARK not in foreign:
-            raise UsageError(
-                f"{folder} is not empty ({foreign[0]} and {len(foreign) - 1} more);"
-                " choose an empty or a new folder"
-            )
         self._journal = Journal(folder)
         kept = self._journal.finished() if resume else set()
         for name in present:  # the mark says that these are ours, and unfinished

@@ -59,7 +59,7 @@ class Unit:
         """Write the shard and its index into a folder.
 
         Raises:
-            DataRefused: A sample is broken and ``options.fail`` is set.
+            DataRefused: A sample is broken and ``on_error`` is ``fail``.
             UsageError: Nothing tells the frame of a sample's annotations.
             StoreError: A file cannot be read or written.
         """
@@ -76,7 +76,7 @@ def write_unit(unit: Unit, folder: Path) -> Written:
             try:
                 prepared = _prepare(unit, item)
             except DataRefused as error:
-                if unit.options.fail:
+                if unit.options.on_error == "fail":
                     raise
                 errors.append(_line(unit, item, "left out", str(error)))
                 count(1, item.size, 1)
@@ -104,7 +104,7 @@ def _prepare(unit: Unit, item: Item) -> Prepared:
     except OSError as error:
         where = Path(unit.root, item.place)
         reason = f"cannot read {where}: {error.strerror or error}"
-        if unit.options.fail or not Path(unit.root).exists():
+        if unit.options.on_error == "fail" or not Path(unit.root).exists():
             raise StoreError(reason, key=item.key, stage="read") from error
         raise DataRefused(reason, key=item.key) from error
     return prepared

@@ -1,30 +1,22 @@
-"""Samples to shards: ``ShardWriter`` for a loop, ``convert`` for a whole source."""
+"""Samples to shards, one after the other."""
 
-import os
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tqdm import tqdm
-
 from fiberaug.errors import UsageError
-from fiberaug.jobs.converting import Job, convert_source
 from fiberaug.jobs.describing import Describer
 from fiberaug.jobs.encoding import ENCODINGS
 from fiberaug.jobs.members import encode_sample
-from fiberaug.jobs.preparing import Options
-from fiberaug.jobs.sources.finding import find_source
 from fiberaug.jobs.sources.folder import check_classes
-from fiberaug.jobs.sources.options import SourceOptions
-from fiberaug.jobs.splitting import parse_split
 from fiberaug.jobs.target import Target
 from fiberaug.shards.manifest import Manifest, ShardEntry
 from fiberaug.shards.writer import ShardFileWriter, member_bytes
 from fiberaug.sizes import parse_bytes
 
-__all__ = ["ShardWriter", "convert"]
+__all__ = ["ShardWriter"]
 
 
 class ShardWriter:
@@ -146,103 +138,3 @@ class ShardWriter:
             self.close()
         else:
             self.abort()
-
-
-def convert(
-    src: str | Path | Iterable[Mapping[str, Any]],
-    dst: str | Path,
-    *,
-    source: str = "auto",
-    shard_size: int | str = "256MB",
-    workers: int | None = None,
-    seed: int = 0,
-    keep_order: bool = False,
-    split: str | Mapping[str, float] | None = None,
-    stratify: bool = False,
-    group_by: str | None = None,
-    resize: int | None = None,
-    encode: str = "keep",
-    quality: int = 90,
-    annotation_frame: str | None = None,
-    on_error: str = "skip",
-    classes: Sequence[str] | None = None,
-    allow_empty_class: bool = False,
-    progress: bool = True,
-) -> Manifest:
-    """Write a folder of images, or an iterable of samples, as shards.
-
-    A folder's images are kept byte for byte unless ``resize`` or ``encode`` says
-    otherwise; its subfolders are the classes. They are shuffled by ``seed``: shards
-    that are sorted by class train badly whatever a loader does. The bytes of the shards
-    do not depend on ``workers``. An iterable is written in its own order, and its first
-    mistake stops it. Returned is the content of ``dataset.json``.
-
-    Args:
-        src: A folder, or samples as :meth:`ShardWriter.write` takes them.
-        dst: Folder for the shards.
-        source: What ``src`` is: ``folder``; ``auto`` looks what lies there.
-        shard_size: Size of a shard, such as ``"256MB"``.
-        workers: Processes. None: one for each core.
-        seed: Seed of the shuffle.
-        keep_order: Do not shuffle.
-        split: Shares of parts, such as ``"train=0.8,val=0.2"``; each part gets shards
-            of its own, which ``StreamingDataset(split="train")`` reads.
-        stratify: Split each class alike.
-        group_by: What must stay in one part: ``"folder"``, or a regular expression
-            whose groups in the key name it, such as ``r"(patient[0-9]+)_"``.
-        resize: Length of the shorter side, px; smaller images stay as they are.
-        encode: ``keep``, ``jpeg``, ``webp`` or ``png``.
-        quality: Of JPEG and WebP, 1 to 100.
-        annotation_frame: Whether annotations are for the ``stored`` or the ``upright``
-            pixels of images that their EXIF orientation turns; asked for where the
-            annotations do not tell.
-        on_error: ``skip`` lists files that are no images in ``convert_errors.jsonl``;
-            ``fail`` stops at the first.
-        classes: Class names by id. None: sorted subfolders; of an iterable, names as
-            they first come.
-        allow_empty_class: Write a folder's set though a class has no sound image.
-        progress: Show a bar on a terminal.
-
-    Raises:
-        UsageError: An argument is out of range, or ``dst`` holds something else.
-        DataRefused: There is no image, a class has none, or one is broken and
-            ``on_error`` is ``fail``.
-        StoreError: The disk is full or gone.
-    """
-    if isinstance(src, str | Path):
-        job = Job(
-            shard_size=parse_bytes(shard_size, name="shard_size"),
-            workers=_cores() if workers is None else workers, seed=seed,
-            keep_order=keep_order, allow_empty_class=allow_empty_class,
-            progress=progress, split=parse_split(split), stratify=stratify,
-            options=Options(
-                encode=encode, resize=resize, quality=quality, frame=annotation_frame,
-                group_by=group_by, fail=on_error == "fail",
-            ),
-        )  # fmt: skip
-        if on_error not in {"skip", "fail"}:
-            raise UsageError(f"on_error must be skip or fail, got {on_error!r}")
-        _check_apart(Path(src), Path(dst))
-        found = find_source(Path(src), source, SourceOptions(classes=classes))
-        return convert_source(found, Path(dst), job)
-    if resize is not None:
-        raise UsageError("resize is for a folder; resize the images of your samples")
-    encoding = "png" if encode == "keep" else encode
-    writer = ShardWriter(dst, shard_size=shard_size, classes=classes, encoding=encoding)
-    try:
-        for sample in tqdm(src, unit="img", disable=None if progress else True):
-            writer.write(sample)
-    except BaseException:
-        writer.abort()
-        raise
-    return writer.close()
-
-
-def _check_apart(src: Path, dst: Path) -> None:
-    if src.is_dir() and dst.resolve().is_relative_to(src.resolve()):
-        raise UsageError(f"{dst} lies inside of {src}; write the shards elsewhere")
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

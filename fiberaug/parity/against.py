@@ -67,7 +67,7 @@ def compare(
     ours = Ours(subject.shards, index_dir=subject.index_dir)
     dataset = StreamingDataset(
         subject.shards, index_dir=subject.index_dir, transform=subject.recipe, rank=0,
-        world_size=1,
+        world_size=1, split="all",
     )  # fmt: skip
     findings: list[Finding] = []
     try:

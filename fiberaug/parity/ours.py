@@ -26,7 +26,7 @@ class Ours:
 
     def __init__(self, shards: Any, *, index_dir: str | Path | None = None) -> None:  # noqa: ANN401  # as there
         self.dataset = StreamingDataset(
-            shards, index_dir=index_dir, train=False, record="none", fields="auto"
+            shards, index_dir=index_dir, train=False, record="none", split="all"
         )
         self.classes = self.dataset.classes
         self._engine = Engine(self.dataset.setup)

@@ -151,7 +151,11 @@ class Manifest:
             if not newer:
                 known["shards"] = tuple(_entry(shard) for shard in data["shards"])
             known["classes"] = tuple(map(_text, data.get("classes", ())))
-        except (KeyError, TypeError) as error:
+            known["splits"] = {
+                part: list(map(_text, names))
+                for part, names in data.get("splits", {}).items()
+            }
+        except (AttributeError, KeyError, TypeError) as error:
             raise ShardDamaged(
                 f"{path} is no data set of FiberAug: {error!r}"
             ) from error

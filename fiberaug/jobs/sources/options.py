@@ -27,6 +27,10 @@ class SourceOptions:
     """First pixel of Pascal VOC's boxes: 0, or 1 as in the original data set, where the
     last pixel belongs to the box."""
 
+    frame: str | None = None
+    """Pixels that annotations are for, ``stored`` or ``upright``: for formats whose
+    coordinates are shares of the image's sides."""
+
     masks: bool = False
     """Store masks of objects where the source has outlines."""
 

@@ -1,0 +1,203 @@
+"""``convert``: any source of images to a set of shards."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from fiberaug.errors import UsageError
+from fiberaug.jobs.converting import Job, convert_source, plan_shards
+from fiberaug.jobs.frames import check_frames
+from fiberaug.jobs.items import Source
+from fiberaug.jobs.preparing import Options
+from fiberaug.jobs.sources.finding import find_source
+from fiberaug.jobs.sources.options import SourceOptions
+from fiberaug.jobs.splitting import parse_split
+from fiberaug.jobs.target import check_free
+from fiberaug.jobs.writing import ShardWriter
+from fiberaug.shards.manifest import Manifest
+from fiberaug.sizes import counted, format_bytes, parse_bytes
+
+__all__ = ["Conversion", "convert", "plan_conversion"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """A conversion that can be looked at before it is run."""
+
+    source: Source
+    """What is converted."""
+
+    dst: Path
+    """Folder for the shards."""
+
+    job: Job
+    """How."""
+
+    def describe(self) -> str:
+        """Return what was found and what would be written, a line each."""
+        items = self.source.items
+        shards = plan_shards(items, self.job)
+        parts = {shard.part: 0 for shard in shards}
+        for shard in shards:
+            parts[shard.part] += len(shard.rows)
+        told = [f"{self.source.kind}: {self.source.said}"]
+        size = format_bytes(int(items.sizes.sum()))
+        told.append(f"to write: {counted(len(shards), 'shard')}, {size} of images")
+        told += [f"  {count:>8}  in {part}" for part, count in parts.items() if part]
+        return "\n".join(told)
+
+    def run(self) -> Manifest:
+        """Write the shards; see :func:`convert`."""
+        return convert_source(self.source, self.dst, self.job)
+
+
+def plan_conversion(
+    src: str | Path, dst: str | Path, *, source: str, hints: SourceOptions, job: Job
+) -> Conversion:
+    """Return a conversion of a folder or file, whose samples are listed.
+
+    Raises:
+        UsageError: ``src`` is no such source, or ``dst`` lies in it.
+        DataRefused: It has no image, or what it says contradicts itself.
+        StoreError: It cannot be read.
+    """
+    src, dst = Path(src).absolute(), Path(dst).absolute()  # Ray works elsewhere
+    if src.is_dir() and dst.resolve().is_relative_to(src.resolve()):
+        raise UsageError(f"{dst} lies inside of {src}; write the shards elsewhere")
+    check_free(dst)
+
+    def listed(frame: str | None) -> Source:
+        return find_source(src, source, replace(hints, frame=frame))
+
+    found = listed(job.options.frame)
+    picture = dst.with_name(f"{dst.name}-annotation-frame.png")
+    check_frames(found, job.options, picture, listed, progress=job.progress)
+    return Conversion(source=found, dst=dst, job=job)
+
+
+def convert(
+    src: str | Path | Iterable[Mapping[str, Any]],
+    dst: str | Path,
+    *,
+    source: str = "auto",
+    shard_size: int | str = "256MB",
+    workers: int | None = None,
+    seed: int = 0,
+    keep_order: bool = False,
+    split: str | Mapping[str, float] | None = None,
+    stratify: bool = False,
+    group_by: str | None = None,
+    resize: int | None = None,
+    encode: str = "keep",
+    quality: int = 90,
+    annotation_frame: str | None = None,
+    on_error: str = "skip",
+    classes: Sequence[str] | None = None,
+    allow_empty_class: bool = False,
+    images: str | None = None,
+    listed: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    origin: int = 0,
+    masks: bool = False,
+    allow_outside: bool = False,
+    engine: str = "local",
+    progress: bool = True,
+) -> Manifest:
+    """Write images and their annotations, or an iterable of samples, as shards.
+
+    Images are kept byte for byte unless ``resize`` or ``encode`` says otherwise. They
+    are shuffled by ``seed``: shards that are sorted by class train badly whatever a
+    loader does. The bytes of the shards do not depend on ``workers`` or ``engine``. A
+    call that was interrupted, however it ended, goes on where it was when it is made
+    again. An iterable is written in its own order, its first mistake stops it, and it
+    begins again. Returned is the content of ``dataset.json``.
+
+    Args:
+        src: A folder or file, or samples as :meth:`ShardWriter.write` takes them.
+        dst: Folder for the shards.
+        source: What ``src`` is: ``folder`` (of class folders), ``csv`` (also Parquet
+            and JSON lines), ``coco``, ``voc``, ``yolo``, ``masks``, ``hf``, ``arrays``
+            or ``shards``; ``auto`` looks what lies there.
+        shard_size: Size of a shard, such as ``"256MB"``.
+        workers: Processes. None: one for each core.
+        seed: Seed of the shuffle.
+        keep_order: Do not shuffle.
+        split: Shares of parts, such as ``"train=0.8,val=0.2"``; each part gets shards
+            of its own, which ``StreamingDataset(split="train")`` reads.
+        stratify: Split each class alike.
+        group_by: What must stay in one part: ``"folder"``, or a regular expression
+            whose groups in the key name it, such as ``r"(patient[0-9]+)_"``.
+        resize: Length of the shorter side, px; smaller images stay as they are.
+        encode: ``keep``, ``jpeg``, ``webp`` or ``png``.
+        quality: Of JPEG and WebP, 1 to 100.
+        annotation_frame: Whether annotations are for the ``stored`` or the ``upright``
+            pixels of images that their EXIF orientation turns; asked for where the
+            annotations do not tell.
+        on_error: ``skip`` lists files that are no images in ``convert_errors.jsonl``;
+            ``fail`` stops at the first.
+        classes: Class names by id. None: sorted subfolders; of an iterable, names as
+            they first come.
+        allow_empty_class: Write a folder's set though a class has no sound image.
+        images: Folder that the paths of images begin at. None: where the format has it.
+        listed: A file that names the samples to take, as Pascal VOC's
+            ``ImageSets/Main/train.txt``.
+        columns: Of a table: the column of each field, as ``{"image": "path"}``.
+        origin: First pixel of Pascal VOC's boxes, 0 or 1.
+        masks: Store masks of objects where the source has outlines.
+        allow_outside: Files may lie outside of the source's folder.
+        engine: ``local`` processes, or ``ray``: the cluster that this process or
+            ``RAY_ADDRESS`` is connected to, else one on this machine; all its nodes
+            must see ``src`` and ``dst``.
+        progress: Show a bar on a terminal.
+
+    Raises:
+        UsageError: An argument is out of range, or ``dst`` holds something else.
+        DataRefused: There is no image, a class has none, or one is broken and
+            ``on_error`` is ``fail``.
+        StoreError: The disk is full or gone.
+    """
+    if not isinstance(src, str | Path):
+        given = {"resize": resize, "split": split, "group_by": group_by}
+        named = [name for name, value in given.items() if value is not None]
+        if named:
+            raise UsageError(f"{named[0]} is for files, src is an iterable of samples")
+        return _write_all(
+            src, dst, shard_size=shard_size, classes=classes, progress=progress,
+            encoding="png" if encode == "keep" else encode,
+        )  # fmt: skip
+    options = Options(
+        encode=encode, resize=resize, quality=quality, frame=annotation_frame,
+        group_by=group_by, on_error=on_error,
+    )  # fmt: skip
+    job = Job(
+        shard_size=parse_bytes(shard_size, name="shard_size"), workers=workers,
+        seed=seed, keep_order=keep_order, allow_empty_class=allow_empty_class,
+        progress=progress, split=parse_split(split), stratify=stratify,
+        options=options, engine=engine,
+    )  # fmt: skip
+    hints = SourceOptions(
+        classes=classes, images=images, listed=listed, columns=columns or {},
+        origin=origin, masks=masks, allow_outside=allow_outside,
+    )  # fmt: skip
+    return plan_conversion(src, dst, source=source, hints=hints, job=job).run()
+
+
+def _write_all(
+    samples: Iterable[Mapping[str, Any]],
+    dst: str | Path,
+    *,
+    progress: bool,
+    **options: Any,  # noqa: ANN401  # of ShardWriter
+) -> Manifest:
+    """Write samples in their own order."""
+    writer = ShardWriter(dst, **options)
+    try:
+        for sample in tqdm(samples, unit="img", disable=None if progress else True):
+            writer.write(sample)
+    except BaseException:
+        writer.abort()
+        raise
+    return writer.close()
