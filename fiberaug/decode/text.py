@@ -10,9 +10,9 @@ import numpy as np
 
 from fiberaug.errors import SampleBroken
 
-__all__ = ["parse_json", "parse_label", "parse_metadata"]
+__all__ = ["JSON_BYTES", "parse_json", "parse_label", "parse_metadata"]
 
-_JSON_BYTES = 2**20
+JSON_BYTES = 2**20
 _JSON_DEPTH = 64
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
@@ -25,9 +25,9 @@ def parse_json(data: bytes | memoryview) -> Any:  # noqa: ANN401  # JSON
         SampleBroken: It is no JSON, larger than 1 MiB, deeper than 64, has NaN, a
             number that is infinite, or a key twice.
     """
-    if len(data) > _JSON_BYTES:
+    if len(data) > JSON_BYTES:
         raise SampleBroken(
-            f"JSON of {len(data)} bytes, the limit is {_JSON_BYTES}", stage="decode"
+            f"JSON of {len(data)} bytes, the limit is {JSON_BYTES}", stage="decode"
         )
     text = bytes(data)
     try:

@@ -21,6 +21,11 @@ __all__ = ["check_frames"]
 
 _HEAD = 2**17  # bytes of a file in which its EXIF lies
 _SIDE_PX = 640
+_PLACED = {
+    f"{name}{mark}"
+    for name in ("bboxes", "keypoints", "polygons", "mask", "masks")
+    for mark in ("", "?")
+}
 
 
 def check_frames(
@@ -45,7 +50,7 @@ def check_frames(
     Raises:
         UsageError: There is such an image.
     """
-    if not source.located or options.frame is not None:
+    if not _PLACED & set(source.fields) or options.frame is not None:
         return
     items = tqdm(
         source.items, unit="img", desc="orientations", leave=False,

@@ -70,9 +70,13 @@ class Placing:
     ) -> None:
         self._frame = Frame(header, header.orientation if stored else 1)
         self._turn = header.orientation if stored else 1
-        self._size = size
+        self.size = size
+        """Width and height of the written image, px."""
+
         width, height = header.upright
         self._scale = np.array([size[0] / width, size[1] / height])
+        self.left_out: list[str] = []
+        """What could not be brought there."""
 
     def notes(self, notes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the content of the JSON member with coordinates where they belong.
@@ -85,7 +89,9 @@ class Placing:
             return dict(notes)
         placed = dict(notes)
         if "objects" in notes:
-            placed["objects"] = [self._object(one) for one in notes["objects"]]
+            placed["objects"] = [
+                self._object(one, i) for i, one in enumerate(notes["objects"])
+            ]
         if "keypoints" in notes:
             placed["keypoints"] = self._points(notes["keypoints"], "keypoints")
         return placed
@@ -95,7 +101,7 @@ class Placing:
         self._frame.boxes(boxes, "bboxes")
         self._frame.points(notes.get("keypoints"), "keypoints")
 
-    def _object(self, one: Mapping[str, Any]) -> dict[str, Any]:
+    def _object(self, one: Mapping[str, Any], number: int) -> dict[str, Any]:
         placed = dict(one)
         if "bbox" in one:
             box = self._frame.boxes([one["bbox"]], "bboxes")[0].reshape(2, 2)
@@ -107,10 +113,26 @@ class Placing:
         if "keypoints" in one:
             points = self._points([p[:2] for p in one["keypoints"]], "keypoints")
             placed["keypoints"] = [
-                [*point, *old[2:]]
+                list(old) if len(old) > 2 and not old[2] else [*point, *old[2:]]
                 for point, old in zip(points, one["keypoints"], strict=True)
-            ]
+            ]  # what is not labelled stays at 0, 0
+        if isinstance(one.get("area"), int | float):
+            placed["area"] = round(one["area"] * float(self._scale.prod()), 4)
+        if "segmentation" in one:
+            self._outline(placed, number)
         return placed
+
+    def _outline(self, placed: dict[str, Any], number: int) -> None:
+        """Bring COCO's outline where it belongs; runs of pixels cannot follow."""
+        outline = placed.pop("segmentation")
+        if isinstance(outline, list):
+            polygons = self._frame.polygons(outline, "segmentation")
+            placed["segmentation"] = [_numbers(one * self._scale) for one in polygons]
+        else:
+            self.left_out.append(
+                f"the outline of object {number} is an RLE, which cannot follow an image"
+                " that is turned or gets another size: it was left out"
+            )
 
     def _points(self, points: Any, name: str) -> list[list[float]]:  # noqa: ANN401  # JSON
         found = self._frame.points(points, name) * self._scale
@@ -123,10 +145,10 @@ class Placing:
             SampleBroken: It has another size than the image.
         """
         mask = self._frame.mask(mask, "mask")
-        if (mask.shape[1], mask.shape[0]) == self._size:
+        if (mask.shape[1], mask.shape[0]) == self.size:
             return mask
         return np.asarray(
-            cv2.resize(mask, self._size, interpolation=cv2.INTER_NEAREST), mask.dtype
+            cv2.resize(mask, self.size, interpolation=cv2.INTER_NEAREST), mask.dtype
         )
 
 

@@ -15,7 +15,8 @@ from fiberaug.jobs.items import Raw
 
 __all__ = ["keep"]
 
-_OF_OBJECTS = frozenset({"bbox", "polygons", "keypoints"})  # Placing moves them
+# Placing moves them.
+_OF_OBJECTS = frozenset({"bbox", "polygons", "keypoints", "segmentation"})
 _OF_IMAGES = frozenset({"keypoints"})
 _PLACES = re.compile(
     r"bbox|boxes|polygon|segmentation|keypoint|landmark|contour", re.IGNORECASE
@@ -34,8 +35,8 @@ def keep(
     added: Mapping[str, Any],
     *,
     place_mask: _PlaceMask,
-) -> dict[str, bytes]:
-    """Return the members of a sample of a shard around the image that is written.
+) -> tuple[dict[str, bytes], list[str]]:
+    """Return the members of a sample of a shard, and what had to be left out of them.
 
     They are the same bytes. Only where the image gets another size or is turned, boxes,
     polygons, keypoints and masks follow it.
@@ -51,7 +52,7 @@ def keep(
         SampleBroken: A member would have to follow the image, and cannot.
     """
     own, *others = raw.kept
-    members = dict(raw.kept)
+    members, left_out = dict(raw.kept), list[str]()
     if data is not raw.image:
         name = ".".join([*own.split(".")[:-1], extension])
         if name in others:
@@ -60,13 +61,13 @@ def keep(
                 " another encode"
             )
         members = {name: data, **{other: raw.kept[other] for other in others}}
-        _follow(members, others, raw.image, data, place_mask)
+        left_out = _follow(members, others, raw.image, data, place_mask)
     if added:
         notes = parse_json(members.get("json", b"{}"))
         if not isinstance(notes, Mapping):
             raise SampleBroken(f"its JSON is no object that could hold {[*added]}")
         members["json"] = _json({**notes, **added})
-    return members
+    return members, left_out
 
 
 def _follow(
@@ -75,11 +76,11 @@ def _follow(
     before: bytes,
     after: bytes,
     place_mask: _PlaceMask,
-) -> None:
-    """Bring the members beside an image to where its pixels are now."""
+) -> list[str]:
+    """Bring the members beside an image to where its pixels are; return what cannot."""
     header, size = read_header(before), read_header(after).upright
     if header.orientation == 1 and size == header.upright:
-        return
+        return []
     # The frame as whoever reads the shard finds it.
     found = parse_metadata({other: members[other] for other in others}).values()
     metadata = next((notes for notes in found if isinstance(notes, Mapping)), {})
@@ -94,6 +95,7 @@ def _follow(
                 members[name] = place_mask(name, members[name], placing)
             elif last in _PIXELS:
                 raise _stuck(name, "its pixels may be those of the image")
+    return placing.left_out
 
 
 def _placed_json(

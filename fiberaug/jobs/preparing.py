@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ import numpy as np
 from fiberaug.decode.arrays import decode_npz
 from fiberaug.decode.header import ImageLimits, read_header
 from fiberaug.decode.image import decode_mask
-from fiberaug.errors import SampleBroken
+from fiberaug.decode.text import JSON_BYTES
+from fiberaug.errors import LimitExceeded, SampleBroken
 from fiberaug.jobs.encoding import recode
 from fiberaug.jobs.framing import Placing, is_stored
 from fiberaug.jobs.items import Item, Raw
@@ -72,14 +73,14 @@ def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
     )  # fmt: skip
     if raw.kept:
         added = _added(item, None, options)
-        return Prepared(keep(raw, extension, data, added, place_mask=_placed), [])
+        return Prepared(*keep(raw, extension, data, added, place_mask=_placed))
     members = {extension: data}
     label = raw.label if item.label is None else item.label
     if label is not None and not isinstance(label, list):
         members["cls"] = repr(label).encode()
     added = _added(item, label, options)
     doubts: list[str] = []
-    placed = {name for name in raw.members if _is_mask(name)}
+    placed = [name for name in raw.members if _is_mask(name)]  # their order is bytes
     if raw.notes is not None or placed:
         header = read_header(raw.image)
         size = read_header(data).upright
@@ -89,7 +90,7 @@ def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
             members[name] = _placed(name, raw.members[name], placing)
         if raw.notes is not None:
             notes = placing.notes(raw.notes)
-            doubts += _doubts(notes, size)
+            doubts += [*placing.left_out, *_doubts(notes, size)]
             if _located(raw, placed):
                 notes = {**notes, "width": size[0], "height": size[1]}
             added = {**notes, **added}
@@ -115,7 +116,7 @@ def _is_mask(name: str) -> bool:
     return name.split(".", maxsplit=1)[0] in {"mask", "masks", "seg"}
 
 
-def _located(raw: Raw, masks: set[str]) -> bool:
+def _located(raw: Raw, masks: Collection[str]) -> bool:
     """Return whether something of the sample has a place in its image."""
     notes = raw.notes or {}
     return bool(masks or notes.get("objects") or notes.get("keypoints"))
@@ -127,8 +128,9 @@ def _placed(name: str, data: bytes, placing: Placing) -> bytes:
         found = placing.mask(mask)
         return data if found is mask else mask_member(found)
     masks = decode_npz(data)["masks"]
-    turned = [placing.mask(mask) for mask in masks]
-    return data if not turned else masks_member(np.stack(turned))
+    if not len(masks):
+        return masks_member(np.zeros((0, *placing.size[::-1]), np.uint8))
+    return masks_member(np.stack([placing.mask(mask) for mask in masks]))
 
 
 def masks_member(masks: np.ndarray) -> bytes:
@@ -140,10 +142,14 @@ def masks_member(masks: np.ndarray) -> bytes:
 
 def _json(notes: Mapping[str, Any]) -> bytes:
     try:
-        text = json.dumps(notes, ensure_ascii=False, allow_nan=False)
-    except ValueError as error:
+        data = json.dumps(notes, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # NaN, or half of a character
         raise SampleBroken(f"its annotations cannot be stored: {error}") from error
-    return text.encode()
+    if len(data) > JSON_BYTES:
+        raise LimitExceeded(
+            f"its annotations are {len(data)} bytes of JSON, the limit is {JSON_BYTES}"
+        )
+    return data
 
 
 def _doubts(notes: Mapping[str, Any], size: tuple[int, int]) -> Iterator[str]:

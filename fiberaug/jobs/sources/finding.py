@@ -2,18 +2,42 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from fiberaug.errors import UsageError
 from fiberaug.jobs.items import Source
+from fiberaug.jobs.sources.arrays import list_arrays, looks_like_arrays
+from fiberaug.jobs.sources.coco import list_coco, looks_like_coco
 from fiberaug.jobs.sources.folder import list_folder
+from fiberaug.jobs.sources.hf import list_hf, looks_like_hf
+from fiberaug.jobs.sources.mask_layout import looks_like_masks
+from fiberaug.jobs.sources.masks import list_masks
 from fiberaug.jobs.sources.options import SourceOptions
+from fiberaug.jobs.sources.shards import list_shards, looks_like_shards
+from fiberaug.jobs.sources.table import list_table, looks_like_table
+from fiberaug.jobs.sources.voc import list_voc, looks_like_voc
+from fiberaug.jobs.sources.yolo import list_yolo, looks_like_yolo
 
 __all__ = ["KINDS", "find_source"]
 
-_Lister = Callable[[Path, SourceOptions], Source]
 
-KINDS: Mapping[str, _Lister] = {"folder": list_folder}
-"""Readers of sources, as ``--from`` names them."""
+class _Kind(NamedTuple):
+    lists: Callable[[Path, SourceOptions], Source]
+    looks: Callable[[Path], bool]
+
+
+KINDS: Mapping[str, _Kind] = {
+    "folder": _Kind(list_folder, lambda _: False),  # what is nothing else
+    "csv": _Kind(list_table, looks_like_table),
+    "coco": _Kind(list_coco, looks_like_coco),
+    "voc": _Kind(list_voc, looks_like_voc),
+    "yolo": _Kind(list_yolo, looks_like_yolo),
+    "masks": _Kind(list_masks, looks_like_masks),
+    "hf": _Kind(list_hf, looks_like_hf),
+    "arrays": _Kind(list_arrays, looks_like_arrays),
+    "shards": _Kind(list_shards, looks_like_shards),
+}
+"""Sources as ``--from`` names them."""
 
 
 def find_source(
@@ -31,8 +55,23 @@ def find_source(
         DataRefused: It is no such source.
         StoreError: It cannot be read.
     """
-    if kind == "auto":
-        kind = "folder"
-    if kind not in KINDS:
+    if kind != "auto" and kind not in KINDS:
         raise UsageError(f"source must be auto, {', '.join(KINDS)}, got {kind!r}")
-    return KINDS[kind](src, options or SourceOptions())
+    kind = _told(src) if kind == "auto" else kind
+    return KINDS[kind].lists(src, options or SourceOptions())
+
+
+def _told(src: Path) -> str:
+    """Return what a path is, where that is plain."""
+    found = [name for name, kind in KINDS.items() if kind.looks(src)]
+    if len(found) > 1:
+        raise UsageError(
+            f"{src} can be read as {' and as '.join(found)}; say which:"
+            f' source="{found[0]}" (--from {found[0]})'
+        )
+    if not found and src.exists() and not src.is_dir():
+        raise UsageError(
+            f"{src} is a file of no kind that is known: say source= (--from)"
+            f" {', '.join(KINDS)}"
+        )
+    return found[0] if found else "folder"

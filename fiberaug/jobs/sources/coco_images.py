@@ -1,0 +1,134 @@
+"""Where the images of a COCO file lie, and what a name in it stands for."""
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+from fiberaug.errors import DataRefused, SecurityRefused, UsageError
+from fiberaug.jobs.sources.coco_annotations import Image
+from fiberaug.jobs.sources.files import inside
+
+__all__ = ["Images", "Place", "image_folder", "root_of"]
+
+_TRIED = 64  # images that tell in which folder they lie
+
+
+class Place(NamedTuple):
+    """Where an image lies."""
+
+    path: str
+    """Below the root."""
+
+    size: int
+    """Bytes; 0 where there is no file."""
+
+
+def root_of(path: str) -> str:
+    """Return the folder of a set, of one of its annotation files."""
+    folder = os.path.dirname(path)
+    return (
+        os.path.dirname(folder)
+        if os.path.basename(folder).lower() == "annotations"
+        else folder
+    )
+
+
+def _candidates(path: str, root: str, images: str | None) -> list[str]:
+    stem = os.path.splitext(os.path.basename(path))[0]
+    parts = [part for part in re.split(r"[_.-]", stem) if part]
+    splits = dict.fromkeys([*parts[-1:], *parts[:1], stem])  # as in train2017.json
+    if images is not None:
+        return [images, *(os.path.join(images, split) for split in splits)]
+    below = [os.path.join(root, split) for split in splits]
+    folder = os.path.join(root, "images")
+    places = [os.path.dirname(path), root, folder, *below]
+    places += [os.path.join(folder, split) for split in splits]
+    return list(dict.fromkeys(places))
+
+
+def image_folder(
+    path: str, root: str, images: str | None, entries: Sequence[Image]
+) -> str:
+    """Return the folder that the names of an annotation file are relative to.
+
+    Args:
+        path: The annotation file.
+        root: Folder of the set.
+        images: Folder that the user says.
+        entries: Images of the file.
+
+    Raises:
+        UsageError: None of them lies in any folder; those that were tried are named.
+    """
+    candidates = _candidates(path, root, images)
+    there = [folder for folder in candidates if os.path.isdir(folder)]
+    for some in (entries[:: -(-len(entries) // _TRIED) or 1], entries):
+        hits = [
+            sum(_is_file(os.path.join(folder, entry.name)) for entry in some)
+            for folder in there
+        ]
+        if any(hits):
+            return there[hits.index(max(hits))]
+    if not entries and there:
+        return there[0]
+    first = f" (the first: {entries[0].name!r:.200})" if entries else ""
+    raise UsageError(
+        f"no image of {path}{first} lies in {', '.join(candidates)}; say where:"
+        " images=FOLDER (--images)"
+    )
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+class Images:
+    """Finds the files of names below a folder.
+
+    Args:
+        root: Folder of the set: paths are relative to it, and stay in it.
+        outside: They may leave it.
+    """
+
+    def __init__(self, root: str, *, outside: bool) -> None:
+        self._root, self._outside = root, outside
+        self._stays = cache(lambda folder: inside(root, folder))
+
+    def __call__(self, folder: str, name: str, said: str) -> Place:
+        """Return where an image lies.
+
+        Args:
+            folder: What the name is relative to.
+            name: As the annotation file has it.
+            said: That file, for errors.
+
+        Raises:
+            DataRefused: The name is no path.
+            SecurityRefused: It leads out of the root.
+        """
+        path = os.path.normpath(os.path.join(folder, name))
+        size, link = 0, False
+        try:
+            found = os.lstat(path)
+            link = stat.S_ISLNK(found.st_mode)
+            size = os.stat(path).st_size if link else found.st_size
+        except ValueError as error:
+            raise DataRefused(f"{said}: {name!r:.200} is no file name") from error
+        except OSError:
+            pass  # reading it says why
+        if not self._outside and not (
+            self._stays(os.path.dirname(path))
+            and (not link or inside(self._root, path))
+        ):
+            raise SecurityRefused(
+                f"{said}: {name!r:.200} leads to {os.path.realpath(path)}, out of"
+                f" {self._root}; allow_outside=True (--allow-outside) takes it all the"
+                " same"
+            )
+        return Place(os.path.relpath(path, self._root), size)
