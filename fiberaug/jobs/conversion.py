@@ -1,5 +1,6 @@
 """``convert``: any source of images to a set of shards."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from fiberaug.shards.manifest import Manifest
 from fiberaug.sizes import counted, format_bytes, parse_bytes
 
 __all__ = ["Conversion", "convert", "plan_conversion"]
+
+_log = logging.getLogger("fiberaug")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +185,9 @@ def convert(
         classes=classes, images=images, listed=listed, columns=columns or {},
         origin=origin, masks=masks, allow_outside=allow_outside,
     )  # fmt: skip
-    return plan_conversion(src, dst, source=source, hints=hints, job=job).run()
+    conversion = plan_conversion(src, dst, source=source, hints=hints, job=job)
+    _log.info("%s", conversion.describe())
+    return conversion.run()
 
 
 def _write_all(

@@ -50,6 +50,7 @@ class _Found(NamedTuple):
     entries: dict[str, ShardEntry]
     classes: dict[str, int]
     problem: Problem | None
+    fields: Mapping[str, str]
 
 
 def verify(
@@ -78,8 +79,9 @@ def verify(
         UsageError: ``shards`` names nothing, or ``fields`` is not understood.
         StoreError: A shard that is named does not exist.
     """
-    specs = None if fields == "auto" else parse_fields(fields)
     found = _find(shards, None if index_dir is None else Path(index_dir))
+    fields = found.fields if fields == "auto" and found.fields else fields
+    specs = None if fields == "auto" else parse_fields(fields)
     problems = [found.problem] if found.problem else []
     seen: dict[str, str] = {}
     samples = size = decoded = 0
@@ -122,12 +124,12 @@ def _find(shards: object, index_dir: Path | None) -> _Found:
             refs.append(ShardRef(path=str(path), index=index))
         problem = Problem(error.shard or "", error.key, error.offset, error.message)
         said_again = error.shard is not None  # by the shard's own check
-        return _Found(tuple(refs), {}, {}, None if said_again else problem)
+        return _Found(tuple(refs), {}, {}, None if said_again else problem, {})
     if known.manifest is None:
-        return _Found(known.refs, {}, {}, None)
+        return _Found(known.refs, {}, {}, None, {})
     entries = {entry.name: entry for entry in known.manifest.shards}
     classes = {name: i for i, name in enumerate(known.manifest.classes)}
-    return _Found(known.refs, entries, classes, None)
+    return _Found(known.refs, entries, classes, None, known.manifest.fields)
 
 
 def _problem(error: FiberAugError, ref: ShardRef) -> Problem:
