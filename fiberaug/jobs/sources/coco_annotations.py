@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fiberaug.errors import DataRefused
 from fiberaug.jobs.sources.coco_file import CocoFile, Entry, place
 
-__all__ = ["Annotations", "Id", "Image", "read_annotations"]
+__all__ = ["Annotations", "Id", "Image", "is_stated", "read_annotations"]
 
 Id = int | str
 
@@ -129,13 +129,14 @@ class Annotations:
             self.about.setdefault("licenses", []).append(entry.value)
 
     def _images(self, entry: Entry, value: Mapping[str, Any]) -> None:
-        name, image = value.get("file_name"), self._id(entry, value.get("id"))
+        image = self._id(entry, value.get("id"))
+        name = value.get("file_name") or _name_in(value.get("coco_url"))
         if not isinstance(name, str) or not name:
             raise self._refused(entry, f"image {image!r:.80} has no file_name")
         if image in self.image_rows:
             raise self._refused(entry, f"the image id {image!r:.80} stands twice")
         self.image_rows[image] = len(self.images)
-        sized = value.get("width") is not None and value.get("height") is not None
+        sized = all(is_stated(value.get(side)) for side in ("width", "height"))
         self.images.append(Image(name, sized, entry.begin, entry.end))
 
     def _categories(self, entry: Entry, value: Mapping[str, Any]) -> None:
@@ -185,6 +186,16 @@ class Annotations:
 
     def _refused(self, entry: Entry, reason: str) -> DataRefused:
         return DataRefused(f"{place(self.path, entry.begin)}, {entry.key}: {reason}")
+
+
+def _name_in(url: object) -> str | None:
+    """Return folder and file of an image's address: LVIS has no file_name."""
+    return "/".join(url.split("/")[-2:]) if isinstance(url, str) else None
+
+
+def is_stated(side: object) -> bool:
+    """Return whether a width or height stands there; tools write 0 for unknown."""
+    return side is not None and side != 0
 
 
 def read_annotations(path: str) -> Annotations:

@@ -67,7 +67,7 @@ def image_folder(
     there = [folder for folder in candidates if os.path.isdir(folder)]
     for some in (entries[:: -(-len(entries) // _TRIED) or 1], entries):
         hits = [
-            sum(_is_file(os.path.join(folder, entry.name)) for entry in some)
+            sum(_is_file(_path(folder, entry.name)) for entry in some)
             for folder in there
         ]
         if any(hits):
@@ -79,6 +79,12 @@ def image_folder(
         f"no image of {path}{first} lies in {', '.join(candidates)}; say where:"
         " images=FOLDER (--images)"
     )
+
+
+def _path(folder: str, name: str) -> str:
+    """Return where a name leads; one written on Windows may have backslashes."""
+    path = os.path.join(folder, name)
+    return path if _is_file(path) else os.path.join(folder, name.replace("\\", "/"))
 
 
 def _is_file(path: str) -> bool:
@@ -112,7 +118,7 @@ class Images:
             DataRefused: The name is no path.
             SecurityRefused: It leads out of the root.
         """
-        path = os.path.normpath(os.path.join(folder, name))
+        path = os.path.normpath(_path(folder, name))
         size, link = 0, False
         try:
             found = os.lstat(path)

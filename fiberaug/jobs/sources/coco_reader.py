@@ -9,12 +9,15 @@ from typing import Any
 from fiberaug.errors import SampleBroken
 from fiberaug.jobs.items import Item, Raw
 from fiberaug.jobs.preparing import masks_member
+from fiberaug.jobs.sources.coco_annotations import is_stated
 from fiberaug.jobs.sources.coco_classes import Points
 from fiberaug.jobs.sources.coco_masks import outline_masks
 from fiberaug.jobs.sources.files import read_file
 
 __all__ = ["CocoReader", "packed_notes"]
 
+_SIDES = ("width", "height")
+_MOST_PX = 1e9  # farther off than any image reaches
 _KNOWN = frozenset({"image_id", "category_id", "bbox", "label", "keypoints"})
 
 
@@ -68,7 +71,7 @@ class CocoReader:
         image = _merged(images)
         stated = _stated(image)
         notes: dict[str, Any] = {
-            "image": {k: v for k, v in image.items() if k not in {"width", "height"}}
+            "image": {k: v for k, v in image.items() if k not in _SIDES}
         }
         members = {}
         if self.boxes:
@@ -92,13 +95,15 @@ def _merged(images: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one entry of an image that stands in several files; the first counts."""
     merged: dict[str, Any] = {}
     for image in images:
-        for key in ("width", "height"):
-            if image.get(key) is not None and merged.get(key, image[key]) != image[key]:
+        for key in _SIDES:
+            side = image.get(key)
+            if is_stated(side) and merged.get(key, side) != side:
                 raise SampleBroken(
                     f"the annotation files state two values of its {key}:"
-                    f" {merged[key]!r:.80} and {image[key]!r:.80} px"
+                    f" {merged[key]!r:.80} and {side!r:.80} px"
                 )
-        merged = {**{k: v for k, v in image.items() if v is not None}, **merged}
+        said = {k: v for k, v in image.items() if k not in _SIDES or is_stated(v)}
+        merged = {**{k: v for k, v in said.items() if v is not None}, **merged}
     return merged
 
 
@@ -123,10 +128,11 @@ def _object(annotation: Mapping[str, Any], label: int) -> dict[str, Any]:
     name = f"annotation {annotation['id']!r:.80}" if "id" in annotation else "an object"
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise SampleBroken(f"{name}: bbox must be 4 finite numbers, got {box!r:.200}")
-    try:
-        x, y, width, height = map(float, box)
-    except OverflowError:
-        raise SampleBroken(f"{name}: bbox {box!r:.200} is too large") from None
+    if max(map(abs, box)) > _MOST_PX:
+        raise SampleBroken(
+            f"{name}: bbox {box!r:.200} is farther off than {_MOST_PX:.0f} px"
+        )
+    x, y, width, height = map(float, box)
     one = {"bbox": [x, y, x + width, y + height], "label": label}
     one |= {key: value for key, value in annotation.items() if key not in _KNOWN}
     if "label" in annotation:

@@ -233,6 +233,15 @@ def test_an_image_may_be_called_like_a_mask(tmp_path):
     assert json.loads(item.notes) == ["gas_mask_mask.png", [], ""]
 
 
+def test_names_that_are_spelled_by_other_codes_are_the_same(tmp_path):
+    image(tmp_path / "images/gr\u00fcn.jpg")
+    png(tmp_path / "masks/gru\u0308n.png", ids(0))
+    (item,) = listed(tmp_path).items
+
+    assert item.key == "gr\u00fcn"
+    assert json.loads(item.notes) == ["masks/gru\u0308n.png", [], ""]
+
+
 def test_folders_that_are_no_pair_are_refused(tmp_path):
     image(tmp_path / "images/a.jpg")
     with pytest.raises(DataRefused, match="1 image and no masks; expected images/"):

@@ -306,6 +306,40 @@ def test_widths_of_boxes_and_of_images_are_told_apart(tmp_path):
     assert source.fields == {}
 
 
+def test_what_a_row_without_a_box_says_is_kept_and_makes_no_class(tmp_path):
+    images(tmp_path, "0.jpg", "1.jpg")
+    path = table(
+        tmp_path,
+        "image,xmin,ymin,xmax,ymax,finding,by\n0.jpg,,,,,none,7\n1.jpg,1,2,3,4,lump,\n",
+    )
+    source = listed(path, columns={"bbox_label": "finding"})
+    converted(source, tmp_path / "out")
+
+    assert source.classes == ("lump",)
+    assert metadata(tmp_path / "out")["0"] == {
+        "objects": [], "rows": [{"by": 7, "finding": "none"}]
+    }  # fmt: skip
+
+
+def test_the_size_of_an_image_is_checked_though_nothing_lies_in_it(tmp_path):
+    images(tmp_path, "0.jpg", "1.jpg")
+    path = table(tmp_path, "image,width,height\n0.jpg,48,40\n1.jpg,40,48\n")
+    converted(listed(path), tmp_path / "out")
+
+    assert list(streamed(tmp_path / "out")) == ["0"]
+    assert "an image of 40x48 px" in errors(tmp_path / "out")[0]["reason"]
+
+
+def test_captions_are_text_whatever_they_look_like(tmp_path):
+    images(tmp_path, "1.0", "2.50")
+    path = table(tmp_path, ",image,text\n0,1.0,1.50\n1,2.50,7\n")
+    converted(listed(path), tmp_path / "out")
+    found = streamed(tmp_path / "out")
+
+    assert [sample["caption"] for sample in found.values()] == ["1.50", "7"]
+    assert metadata(tmp_path / "out")["2"] == {"column_1": 1}
+
+
 def test_boxes_that_could_be_fractions_are_refused_until_somebody_says_it(tmp_path):
     images(tmp_path, "0.jpg")
     path = table(
@@ -534,6 +568,20 @@ def test_parquet_of_hugging_face_gives_the_bytes_that_it_holds(
     assert stored[keys[3]]["day"] == "2024-01-04"
     assert stored[keys[3]]["share"] is None
     assert stored[keys[4]]["share"] == 2.0
+
+
+@pytest.mark.parametrize("kept", [2**27, 0])
+def test_any_order_reads_the_row_that_is_asked_for(tmp_path, kept, monkeypatch):
+    monkeypatch.setattr(table_cells, "_KEPT", kept)
+    rows = [{"image": f"image {i}".encode(), "file_name": f"{i}"} for i in range(90)]
+    source = listed(parquet(tmp_path / "a.parquet", rows, group=40))
+    order = np.random.default_rng(0).permutation(90).tolist()
+
+    assert "image <- image; carried as they are: file_name" in source.said
+    for i in [*order, 41, 41, 40, 79, 0]:
+        raw = source.reader(source.items[i])
+        assert raw.image == f"image {i}".encode()
+        assert raw.notes == {"file_name": f"{i}"}
 
 
 def test_parquet_can_hold_bytes_alone_or_paths_alone(tmp_path):
