@@ -139,8 +139,7 @@ class Items:
     def groups(self, rule: Callable[[str], str] | None) -> NDArray[np.uint64]:
         """Return a hash of each item's group, uint64 [N]; without a rule of its key."""
         names = (rule(key.decode()).encode() if rule else key for key in self._keys)
-        digests = (blake2b(name, digest_size=8).digest() for name in names)
-        return np.frombuffer(b"".join(digests), np.uint64)
+        return _hashes(names, len(self))
 
     def tar_bytes(self) -> NDArray[np.int64]:
         """Return about what each takes in a tar, with its label and its notes."""
@@ -161,10 +160,9 @@ class Items:
     def shuffled(self, seed: int) -> NDArray[np.int64]:
         """Return the rows in the order that a seed and the keys alone decide."""
         prefix = f"{seed}\0".encode()
-        digests = b"".join(
-            blake2b(prefix + key, digest_size=8).digest() for key in self._keys
+        return np.argsort(
+            _hashes((prefix + key for key in self._keys), len(self)), kind="stable"
         )
-        return np.argsort(np.frombuffer(digests, ">u8"), kind="stable")
 
     def digest(self) -> bytes:
         """Return a hash of everything that is known of the items."""
@@ -180,9 +178,7 @@ class Items:
         Raises:
             DataRefused: Two items have one key; both places are named.
         """
-        digests = np.frombuffer(
-            b"".join(blake2b(key, digest_size=8).digest() for key in self._keys), "<u8"
-        )
+        digests = _hashes(iter(self._keys), len(self))
         order = np.argsort(digests, kind="stable")
         equal = np.flatnonzero(digests[order][1:] == digests[order][:-1])
         for at in equal.tolist():
@@ -193,6 +189,13 @@ class Items:
                     " keys are unique in a data set",
                     key=one.key,
                 )
+
+
+def _hashes(names: Iterator[bytes], count: int) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each name."""
+    digests = (blake2b(name, digest_size=8).digest() for name in names)
+    numbers = (int.from_bytes(digest, "big") for digest in digests)
+    return np.fromiter(numbers, np.uint64, count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,9 +219,6 @@ class Source:
 
     fields: Mapping[str, str] = field(default_factory=dict)
     """Field mapping beside the image's."""
-
-    located: bool = False
-    """Its annotations have places in the image, and do not state the image's size."""
 
     about: Mapping[str, Any] = field(default_factory=dict)
     """What else is known of the set, such as names of keypoints."""

@@ -13,6 +13,7 @@ the header u32, CRC-32 of the 52 bytes before it u32, 8 zero bytes. Directory en
 import mmap
 import struct
 import zlib
+from array import array
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,6 +67,9 @@ COLUMNS = {
     "keys": "|u1",
     "extensions": "|u1",  # joined by NUL
 }
+
+
+_TYPES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i8": "q", "f4": "f"}  # of array
 
 
 class Field(NamedTuple):
@@ -316,9 +320,12 @@ class IndexBuilder:
 
     def __init__(self, shard: str) -> None:
         self._shard = shard
-        self._rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        # Arrays: lists of numbers take five times as much.
+        self._rows: dict[str, Any] = {
+            name: array(_TYPES[dtype[1:]]) for name, dtype in COLUMNS.items()
+        }
         self._rows["key_offset"].append(0)
-        self._key_bytes = 0
+        self._keys = bytearray()
         self._extension_numbers: dict[str, int] = {}
         self._per_class: dict[int, int] = {}
 
@@ -365,10 +372,8 @@ class IndexBuilder:
         self._per_class[facts.label] = rows["class_rank"][-1] + 1
         for name, value in facts._asdict().items():
             rows[name].append(value)
-        text = key.encode()
-        rows["keys"].append(text)
-        self._key_bytes += len(text)
-        rows["key_offset"].append(self._key_bytes)
+        self._keys += key.encode()
+        rows["key_offset"].append(len(self._keys))
 
     def finish(self, *, shard_bytes: int, checksums: bool) -> ShardIndex:
         """Return the index.
@@ -378,13 +383,13 @@ class IndexBuilder:
             checksums: Whether the fields had their CRC-32.
         """
         text = {
-            "keys": b"".join(self._rows["keys"]),
+            "keys": bytes(self._keys),
             "extensions": "\0".join(self._extension_numbers).encode(),
         }
         arrays = {
             name: np.frombuffer(text[name], np.uint8)
             if name in text
-            else np.asarray(self._rows[name], dtype)
+            else np.array(self._rows[name], dtype)
             for name, dtype in COLUMNS.items()
             if checksums or name != "crc32"
         }

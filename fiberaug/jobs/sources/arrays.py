@@ -99,7 +99,6 @@ def list_arrays(src: Path, options: SourceOptions) -> Source:
         reader=_Reader(str(src), arrays.content, tuple(parts)),
         classes=tuple(classes),
         fields=_fields(arrays, parts),
-        located=any(part.mask for part in parts),
         said=said,
     )
 

@@ -96,7 +96,6 @@ def list_coco(src: Path, options: SourceOptions) -> Source:
         ),
         classes=classes.names if total.located else (),
         fields=_fields(total, masks=masks),
-        located=not all(image.sized for file in files for image in file.images),
         about=about,
         said=_said(len(items), files, total, classes.names, passed),
     )  # fmt: skip

@@ -102,7 +102,6 @@ def list_hf(src: Path, options: SourceOptions) -> Source:
         ),
         classes=tuple(labels.names or objects.names),
         fields=_fields(columns, labels, tables),
-        located=not columns.stated and bool(columns.objects or columns.mask),
         about={"names": named} if named else {},
         said=_said(parts, len(items), columns),
     )

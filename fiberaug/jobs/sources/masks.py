@@ -108,7 +108,7 @@ def list_masks(folder: Path, options: SourceOptions) -> Source:
     return Source(
         kind="masks", root=str(folder), items=items,
         reader=_Reader(str(folder), binary), classes=tuple(classes), fields=fields,
-        located=True, said=", ".join(said),
+        said=", ".join(said),
     )  # fmt: skip
 
 

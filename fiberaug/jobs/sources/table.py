@@ -93,8 +93,6 @@ def list_table(src: Path, options: SourceOptions) -> Source:
         kind="csv", root=root if image is None else str(path), items=items,
         reader=reader, classes=classes[0] if classes else (),
         fields=_fields(columns, study),
-        located="width" not in columns.fields
-        and (columns.boxes is not None or "mask" in columns.fields),
         said=_said(table, columns, study, len(items), binary=reader.binary),
     )  # fmt: skip
 

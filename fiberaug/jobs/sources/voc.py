@@ -97,7 +97,7 @@ def list_voc(src: Path, options: SourceOptions) -> Source:
         said += f"; {counted(len(found.links), 'link')} passed over"
     return Source(
         kind="voc", root=str(src), items=items, classes=tuple(names), fields=fields,
-        reader=_Reader(str(src), tuple(names)), located=bool(count["unsized"]),
+        reader=_Reader(str(src), tuple(names)),
         said=f"{counted(count['photo'], 'photo')}, {count['box']} boxes of {len(names)}"
         f" classes, {counted(count['error'], 'error')}; the first pixel is"
         f" {options.origin}{said}",
@@ -174,7 +174,6 @@ class _Set:
         else:
             self.count["photo"] += 1
             self.count["box"] += len(about["objects"])
-            self.count["unsized"] += about["size"] is None
             self.count.update(_MASKS[_kind(mask)] for mask in about["masks"])
         size = sum(self._sizes.get(path, 0) for path in (place, *about["masks"]))
         notes = json.dumps(about, separators=(",", ":")).encode()

@@ -99,7 +99,7 @@ def list_yolo(src: Path, options: SourceOptions) -> Source:
     return Source(
         kind="yolo", root=str(files.root), items=items, classes=tuple(names),
         reader=LabelReader(str(files.root), len(names), shape, options.frame),
-        located=True, about=more,
+        about=more,
         fields={"bboxes": "json:objects[].bbox", "bbox_labels": "json:objects[].label"},
         said=f"{counted(count['image'], 'image')}, {len(names)} classes;"
         f" {', '.join(said)}",

@@ -164,7 +164,6 @@ def test_what_the_set_says_of_itself_is_kept(tmp_path):
     assert source.about["info"] == {"year": 2024}
     assert source.about["licenses"] == [{"id": 1, "name": "CC0"}]
     assert source.said.startswith("1 image of 1 file, 1 annotation of classes 0 to 1")
-    assert not source.located
     assert source.fields == {
         "bboxes": "json:objects[].bbox",
         "bbox_labels": "json:objects[].label",
@@ -595,7 +594,6 @@ def test_any_ids_boxes_and_order_arrive_as_pycocotools_reads_them(
     source = listed(path)
     classes = sorted(categories)
 
-    assert source.located
     assert source.classes == tuple(f"c{c}" for c in classes)
     for number, item in zip(images, source.items, strict=True):
         found = source.reader(item).notes["objects"]

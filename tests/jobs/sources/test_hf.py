@@ -130,7 +130,6 @@ def test_boxes_are_what_the_user_says_they_are(tmp_path, by_row, kind):
     with pytest.raises(UsageError, match=r"'coco'.* x, y, width, height.*'voc'"):
         listed(path)
     found = listed(path, {"bbox_format": kind})
-    assert found.located
     assert found.classes == ("x", "y", "z")
 
     converted(found, tmp_path / "out")
@@ -169,7 +168,6 @@ def test_a_stated_size_that_is_wrong_is_that_rows_error(tmp_path):
     path = saved(tmp_path / "in", columns,
                  {"objects": LISTS, "width": INT, "height": INT})  # fmt: skip
     found = listed(path, COCO)
-    assert not found.located
     converted(found, tmp_path / "out")
 
     assert [*members(tmp_path / "out")] == ["000000", "000001"]

@@ -83,7 +83,6 @@ def test_two_folders_or_one_are_understood_by_their_names(
     for number, key in enumerate(("b%2Ev1", "deep/er/a", "c")):
         assert np.array_equal(found[key]["mask"], ids(number))
     assert not errors(tmp_path / "out")
-    assert source.located
     assert source.classes == ("sky", "road", "car")
     assert "3 images, 3 masks of class ids, kept" in source.said
 

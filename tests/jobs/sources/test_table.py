@@ -292,13 +292,11 @@ def test_widths_of_boxes_and_of_images_are_told_apart(tmp_path):
         (sample,) = streamed(tmp_path / f"out{i}").values()
 
         assert sample["bboxes"].tolist() == [[1, 2, 11, 22]]
-        assert not source.located
     path = table(tmp_path, "img,x,y,width,height\n0.jpg,1,2,10,20\n")
     with pytest.raises(UsageError, match='"box_width": "width"'):
         listed(path)
     columns = {"x_min": "x", "y_min": "y", "box_width": "width", "box_height": "height"}
     source = listed(path, columns=columns)
-    assert source.located
     assert source.reader(source.items[0]).notes == {
         "objects": [{"bbox": [1.0, 2.0, 11.0, 22.0]}]
     }
@@ -505,7 +503,6 @@ def test_masks_of_a_table_are_stored(tmp_path):
     converted(source, tmp_path / "out")
     found = streamed(tmp_path / "out")
 
-    assert source.located
     assert source.fields == {"mask?": "mask.png"}
     assert "mask <- mask_path (0 and 255, written as 0 and 1)" in source.said
     assert np.array_equal(found["a"]["mask"], mask // 255)

@@ -334,7 +334,6 @@ def test_a_turned_photo_with_boxes_asks_for_the_frame_and_one_without_does_not(
     put(src / "b.txt", WHOLE)
     source = list_yolo(src, SourceOptions())
 
-    assert source.located
     assert source.reader(source.items[0]).notes == {"objects": []}
     with pytest.raises(FrameUnknown, match=r"orientation 6.*--annotation-frame"):
         source.reader(source.items[1])
