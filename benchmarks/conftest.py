@@ -55,3 +55,18 @@ def shards(tmp_path_factory, request):
                 image = cv2.resize(squares, (500, 375), interpolation=cv2.INTER_CUBIC)
                 writer.write({"__key__": f"{i:04d}", "image": image, "label": i % 10})
     return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, request):
+    """clothing-small, or 60 rendered photos where it is absent or for smoke."""
+    folder = DATA / "clothing-small/train"
+    if folder.is_dir() and not request.config.getoption("--benchmark-disable"):
+        return folder
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(60):
+        path = folder / "abc"[i % 3] / f"{i}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        noise = np.random.default_rng(i).integers(0, 256, (120, 160, 3), np.uint8)
+        cv2.imwrite(str(path), noise)
+    return folder

@@ -108,9 +108,15 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         allow_outside=allow_outside,
     )  # fmt: skip
     conversion = plan_conversion(src, dst, source=source, hints=hints, job=job)
-    print(conversion.describe())
-    if not dry_run:
-        _report(conversion.run(), dst)
+    there = (dst / "dataset.json").exists()
+    if not there:
+        print(conversion.describe())
+    if dry_run:
+        return
+    manifest = conversion.run()
+    if there:
+        print(f"nothing to do: {dst} was written before by this very command")
+    _report(manifest, dst)
 
 
 def _pairs(columns: list[str]) -> dict[str, str]:

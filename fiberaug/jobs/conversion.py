@@ -18,7 +18,7 @@ from fiberaug.jobs.sources.options import SourceOptions
 from fiberaug.jobs.splitting import parse_split
 from fiberaug.jobs.target import check_free
 from fiberaug.jobs.writing import ShardWriter
-from fiberaug.shards.manifest import Manifest
+from fiberaug.shards.manifest import FILE, Manifest
 from fiberaug.sizes import counted, format_bytes, parse_bytes
 
 __all__ = ["Conversion", "convert", "plan_conversion"]
@@ -70,7 +70,8 @@ def plan_conversion(
     src, dst = Path(src).absolute(), Path(dst).absolute()  # Ray works elsewhere
     if src.is_dir() and dst.resolve().is_relative_to(src.resolve()):
         raise UsageError(f"{dst} lies inside of {src}; write the shards elsewhere")
-    check_free(dst)
+    if not (dst / FILE).exists():  # else it may be this very conversion's
+        check_free(dst)
 
     def listed(frame: str | None) -> Source:
         return find_source(src, source, replace(hints, frame=frame))

@@ -1,6 +1,7 @@
 """A source of images to shards: the same bytes from any workers, on any machine."""
 
 import json
+import logging
 import os
 import shutil
 import time
@@ -23,7 +24,7 @@ from fiberaug.jobs.journal import Journal
 from fiberaug.jobs.preparing import Options
 from fiberaug.jobs.raycrew import run_on_ray
 from fiberaug.jobs.splitting import assign, group_rule, parse_split
-from fiberaug.jobs.target import ERRORS, Target
+from fiberaug.jobs.target import ERRORS, Target, finished
 from fiberaug.jobs.unit import Unit, Written
 from fiberaug.seeding import check_seed
 from fiberaug.shards.manifest import Manifest, ShardEntry, write_atomically
@@ -31,6 +32,7 @@ from fiberaug.sizes import format_bytes
 
 __all__ = ["Job", "Planned", "convert_source", "plan_shards"]
 
+_log = logging.getLogger("fiberaug")
 _ENGINES = ("local", "ray")
 _IMAGE = "jpg;png;webp;bmp;tif;gif;ppm"
 
@@ -112,14 +114,20 @@ class Job:
             "encode": options.encode, "quality": options.quality,
             "annotation_frame": options.frame, "split": dict(self.split),
             "stratify": self.stratify, "group_by": options.group_by,
+            "items": source.digest(),
         }  # fmt: skip
 
 
 def convert_source(source: Source, dst: Path, job: Job) -> Manifest:
     """Write a source's samples as shards; see :func:`fiberaug.convert`."""
+    arguments = job.arguments(source)
+    known = finished(dst, arguments)
+    if known is not None:
+        _log.info("%s was written before by the same conversion", dst)
+        return known
     source.items.check_keys()
     planned = plan_shards(source.items, job)
-    target = Target(dst, job.arguments(source), resume=True)
+    target = Target(dst, arguments, resume=True)
     written = list(_run(target, source, planned, job))
     target.drop_others([shard.name for shard in planned])
     _report(dst, [error for one in written for error in one.errors])

@@ -167,9 +167,10 @@ class Items:
     def digest(self) -> bytes:
         """Return a hash of everything that is known of the items."""
         total = blake2b(digest_size=16)
-        for item in self:
-            row = (item.key, item.place, item.size, item.label, item.notes)
-            total.update(repr(row).encode(errors="surrogateescape"))
+        for column in (self._keys, self._places, self._notes):
+            column.add_to(total)
+        for numbers in (self.sizes, self._labels):
+            total.update(np.ascontiguousarray(numbers, "<i8").tobytes())
         return total.digest()
 
     def check_keys(self) -> None:
@@ -225,3 +226,10 @@ class Source:
 
     said: str = ""
     """What was found and how it was understood, in one line."""
+
+    def digest(self) -> str:
+        """Return a hash of all that was listed, and of how it is read."""
+        told = (repr(self.reader), self.classes, dict(self.fields))
+        return blake2b(
+            repr(told).encode() + self.items.digest(), digest_size=16
+        ).hexdigest()

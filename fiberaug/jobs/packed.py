@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import overload
 
 import numpy as np
@@ -40,6 +41,11 @@ class Packed(Sequence[bytes]):
     def __len__(self) -> int:
         """Return the number of strings."""
         return len(self._ends)
+
+    def add_to(self, digest: blake2b) -> None:
+        """Add all strings and their lengths to a hash."""
+        digest.update(np.ascontiguousarray(self._ends, "<i8").tobytes())
+        digest.update(self._data)
 
     def take(self, rows: Iterable[int]) -> "Packed":
         """Return the strings of some rows, in their order."""

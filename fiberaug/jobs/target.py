@@ -16,7 +16,7 @@ from fiberaug.shards.manifest import (
     write_atomically,
 )
 
-__all__ = ["ERRORS", "Target", "check_free"]
+__all__ = ["ERRORS", "Target", "check_free", "finished"]
 
 ERRORS = "convert_errors.jsonl"
 """What was left out, one JSON object a line."""
@@ -30,9 +30,7 @@ def check_free(folder: Path) -> list[str]:
         StoreError: It cannot be read.
     """
     if (folder / FILE).exists():
-        raise UsageError(
-            f"{folder} already holds a data set; choose another folder or remove it"
-        )
+        raise _holds(folder)
     try:
         present = sorted(path.name for path in folder.iterdir())
     except FileNotFoundError:
@@ -48,6 +46,34 @@ def check_free(folder: Path) -> list[str]:
             " choose an empty or a new folder"
         )
     return present
+
+
+def _holds(folder: Path, why: str = "") -> UsageError:
+    return UsageError(
+        f"{folder} already holds a data set{why}; choose another folder or remove it"
+    )
+
+
+def finished(folder: Path, arguments: Mapping[str, Any]) -> Manifest | None:
+    """Return the set in a folder that the same conversion has written before.
+
+    What a kill at its very end left is removed.
+
+    Args:
+        folder: The folder.
+        arguments: What the shards depend on.
+
+    Raises:
+        UsageError: It holds another data set.
+    """
+    if not (folder / FILE).exists():
+        return None
+    manifest = Manifest.read(folder)
+    if manifest.producer.get("arguments") != json.loads(json.dumps(dict(arguments))):
+        raise _holds(folder, " of another source or of other arguments")
+    Journal(folder).close()
+    (folder / MARK).unlink(missing_ok=True)
+    return manifest
 
 
 class Target:

@@ -83,6 +83,7 @@ def test_the_options_of_convert_reach_it(photos, tmp_path):
          "--quality", 50, "--keep-order", "--from", "folder")  # fmt: skip
 
     arguments = json.loads((tmp_path / "a/dataset.json").read_bytes())["producer"]
+    assert len(arguments["arguments"].pop("items")) == 32
     assert arguments["arguments"] | {"source": ""} == {
         "source": "", "from": "folder", "shard_size": 256_000_000, "seed": 0,
         "keep_order": True, "resize": 20, "encode": "webp", "quality": 50,
@@ -175,7 +176,7 @@ def test_verify_goes_on_where_a_shard_is_missing(shards):
 
 
 def test_a_mistake_of_the_user_is_code_2(shards, photos, tmp_path):
-    failed(2, "already holds a data set", "convert", photos, shards)
+    failed(2, "already holds a data set", "convert", photos, shards, "--seed", 9)
     failed(2, "no folder", "convert", tmp_path / "no", tmp_path / "b")
     failed(2, "source must be auto, folder", "convert", photos, "b", "--from", "tar")
     failed(2, r"no \.tar file.*fiberaug convert", "info", photos)

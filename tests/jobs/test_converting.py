@@ -231,8 +231,14 @@ def test_a_data_set_and_foreign_files_are_never_written_over(folder, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis.tex").write_text("precious")
 
-    with pytest.raises(UsageError, match="already holds a data set"):
-        converted(folder, tmp_path / "set")
+    other = tmp_path / "in"
+    shutil.copytree(folder, other)
+    picture(other / "cat/more.jpg", 1)
+    with pytest.raises(UsageError, match="already holds a data set of another source"):
+        converted(other, tmp_path / "set")
+    with pytest.raises(UsageError, match=r"already .* of other arguments"):
+        converted(folder, tmp_path / "set", seed=5)
+    assert converted(folder, tmp_path / "set") == Manifest.read(tmp_path / "set")
     with pytest.raises(UsageError, match=r"not empty \(thesis\.tex"):
         converted(folder, tmp_path / "other")
     with pytest.raises(UsageError, match="inside of"):
@@ -454,6 +460,17 @@ def test_shards_that_are_no_longer_wanted_go(folder, tmp_path):
     left = {path.name for path in (tmp_path / "set").glob("*.tar")}
     assert len(left) < count
     assert left == {e.name for e in Manifest.read(tmp_path / "set").shards}
+
+
+def test_a_run_that_was_killed_as_it_ended_is_complete(folder, tmp_path):
+    manifest = converted(folder, tmp_path / "set")
+    before = hashes(tmp_path / "set")
+    (tmp_path / "set/.converting").mkdir()
+    (tmp_path / "set/.converting/shard-000003.tar.json").write_text("{}")
+    (tmp_path / "set/.converting.json").write_text("{}")
+
+    assert converted(folder, tmp_path / "set") == manifest
+    assert hashes(tmp_path / "set") == before
 
 
 def test_the_bar_counts_every_image_however_it_was_done(folder, tmp_path):

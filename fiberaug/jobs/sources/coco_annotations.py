@@ -1,5 +1,6 @@
 """What one COCO file says, with annotations kept as places in the file."""
 
+import json
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from fiberaug.jobs.sources.coco_file import CocoFile, Entry, place
 __all__ = ["Annotations", "Id", "Image", "is_stated", "read_annotations"]
 
 Id = int | str
+
+_MOST_NESTED = 50  # levels of what dataset.json takes over
 
 
 class Image(NamedTuple):
@@ -124,8 +127,10 @@ class Annotations:
                 raise self._refused(entry, "must be a list of objects")
             getattr(self, f"_{entry.key}")(entry, entry.value)
         elif entry.key == "info":
+            self._check(entry)
             self.about["info"] = entry.value
         elif entry.key == "licenses":
+            self._check(entry)
             self.about.setdefault("licenses", []).append(entry.value)
 
     def _images(self, entry: Entry, value: Mapping[str, Any]) -> None:
@@ -145,7 +150,21 @@ class Annotations:
             raise self._refused(entry, f"category {category!r:.80} has no name")
         if category in self.categories:
             raise self._refused(entry, f"the category id {category!r} stands twice")
+        self._check(entry)
         self.categories[category] = value
+
+    def _check(self, entry: Entry) -> None:
+        """Check that an entry can stand in ``dataset.json``."""
+        try:
+            text = json.dumps(entry.value, ensure_ascii=False, allow_nan=False)
+            text.encode()
+        except ValueError as error:  # NaN, or half of a character
+            raise self._refused(entry, f"cannot be stored: {error}") from error
+        if (
+            text.count("[") + text.count("{") > _MOST_NESTED
+            and _depth(entry.value) > _MOST_NESTED
+        ):
+            raise self._refused(entry, f"is nested more than {_MOST_NESTED} deep")
 
     def _annotations(self, entry: Entry, value: Mapping[str, Any]) -> None:
         if "segments_info" in value:
@@ -186,6 +205,12 @@ class Annotations:
 
     def _refused(self, entry: Entry, reason: str) -> DataRefused:
         return DataRefused(f"{place(self.path, entry.begin)}, {entry.key}: {reason}")
+
+
+def _depth(text: str) -> int:
+    """Return how deep lists and objects stand in each other, brackets in text too."""
+    steps = np.cumsum([(c in "[{") - (c in "]}") for c in text if c in "[]{}"] or [0])
+    return int(steps.max())
 
 
 def _name_in(url: object) -> str | None:

@@ -1,5 +1,6 @@
 """Where the images of a COCO file lie, and what a name in it stands for."""
 
+import errno
 import os
 import re
 import stat
@@ -11,8 +12,9 @@ from fiberaug.errors import DataRefused, SecurityRefused, UsageError
 from fiberaug.jobs.sources.coco_annotations import Image
 from fiberaug.jobs.sources.files import inside
 
-__all__ = ["Images", "Place", "image_folder", "root_of"]
+__all__ = ["Images", "Place", "elsewhere", "image_folder", "root_of"]
 
+_ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?/+")
 _TRIED = 64  # images that tell in which folder they lie
 
 
@@ -82,9 +84,30 @@ def image_folder(
 
 
 def _path(folder: str, name: str) -> str:
-    """Return where a name leads; one written on Windows may have backslashes."""
+    """Return where a name leads; it may be a path of Windows, or of another machine."""
     path = os.path.join(folder, name)
-    return path if _is_file(path) else os.path.join(folder, name.replace("\\", "/"))
+    ways = [os.path.join(folder, way) for way in elsewhere(name)]
+    if not ways or _is_file(path):
+        return path
+    return next(filter(_is_file, ways), path)
+
+
+def elsewhere(name: str) -> list[str]:
+    r"""Return how a path that leads nowhere can be meant, the longest first.
+
+    >>> elsewhere("C:\\sets\\a.jpg")
+    ['sets/a.jpg', 'a.jpg']
+    >>> elsewhere("/home/me/a.jpg")
+    ['home/me/a.jpg', 'me/a.jpg', 'a.jpg']
+    >>> elsewhere("train\\a.jpg"), elsewhere("train/a.jpg")
+    (['train/a.jpg'], [])
+    """
+    path = name.replace("\\", "/")
+    found = _ABSOLUTE.match(path)
+    if found is None:
+        return [path] if path != name else []
+    parts = [part for part in path[found.end() :].split("/") if part]
+    return ["/".join(parts[i:]) for i in range(len(parts))]
 
 
 def _is_file(path: str) -> bool:
@@ -126,8 +149,9 @@ class Images:
             size = os.stat(path).st_size if link else found.st_size
         except ValueError as error:
             raise DataRefused(f"{said}: {name!r:.200} is no file name") from error
-        except OSError:
-            pass  # reading it says why
+        except OSError as error:  # reading it says why
+            if error.errno == errno.ENAMETOOLONG:
+                raise DataRefused(f"{said}: {name!r:.200} is no file name") from error
         if not self._outside and not (
             self._stays(os.path.dirname(path))
             and (not link or inside(self._root, path))

@@ -23,7 +23,15 @@ from fiberaug.sizes import counted
 __all__ = ["list_voc", "looks_like_voc"]
 
 _MASKS = {"SegmentationClass": "mask.png", "SegmentationObject": "mask.objects.png"}
-_OWN = {"bbox", "label", "polygons", "keypoints"}  # keys with a meaning in the shards
+_MOST_PX = 1e9  # farther off than any image reaches
+_OWN = {
+    "bbox",
+    "label",
+    "polygons",
+    "keypoints",
+    "segmentation",
+}  # keys with a meaning in the shards
+_ANNOTATIONS = re.compile(r"(?i)(^|/)(?:annotations|labels)(?=/|$)")
 _NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -54,13 +62,23 @@ def looks_like_voc(src: Path) -> bool:
     """Return whether a folder, or one in it, holds Pascal VOC's XML files."""
     if not src.is_dir():
         return False
-    below = sorted(path for path in src.iterdir() if path.is_dir())[:20]
-    for folder in (src, *below, *(path / "Annotations" for path in below)):
-        first = next(folder.glob("*.xml"), None)
-        if first is not None and first.is_file():
-            with first.open("rb") as file:
-                return b"<annotation" in file.read(2000)
-    return False
+    below = sorted(
+        path
+        for path in src.iterdir()
+        if path.is_dir() and not path.name.startswith(".")  # as .idea, with XML files
+    )[:20]
+    folders = (src, *below, *(path / "Annotations" for path in below))
+    return any(map(_has_annotations, filter(Path.is_dir, folders)))
+
+
+def _has_annotations(folder: Path) -> bool:
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".xml")
+    return any(_is_annotation(path) for path in paths[:20] if path.is_file())
+
+
+def _is_annotation(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"<annotation" in file.read(2000).replace(b"\0", b"")  # UTF-16
 
 
 def list_voc(src: Path, options: SourceOptions) -> Source:
@@ -91,7 +109,7 @@ def list_voc(src: Path, options: SourceOptions) -> Source:
     fields = {"bboxes": "json:objects[].bbox", "bbox_labels": "json:objects[].label"}
     if count["mask.png"]:
         fields["mask" if count["mask.png"] == count["photo"] else "mask?"] = "mask.png"
-    left = ", ".join(sorted(tag for tag in count if tag.startswith("<")))
+    left = ", ".join(sorted(tag for tag in count if tag.endswith(">")))
     said = f"; left out of objects: {left}" if left else ""
     if found.links:
         said += f"; {counted(len(found.links), 'link')} passed over"
@@ -204,16 +222,22 @@ class _Set:
     def _find(self, xml: str, named: str) -> str | None:
         """Return the image of an XML file."""
         own = next(filter(None, map(self._bare.get, _places(xml, _stem(xml)))), None)
-        for name in filter(None, (named, re.split(r"[/\\]", named)[-1], _stem(xml))):
+        last = re.split(r"[/\\]", named)[-1]
+        for name in filter(None, (named, last, _stem(xml))):
             for place in _places(xml, name):
                 image = self._names.get(place)
                 if image is not None:
                     taken = own is not None and _nfc(_stem(image)) in self._own
                     return own if taken else image
-                if self._options.allow_outside and (self._src / place).is_file():
+                if self._options.allow_outside and os.path.isfile(self._src / place):
                     self._sizes[place] = (self._src / place).stat().st_size
                     return place
-        return own
+        if own is not None or not last:
+            return own
+        # Some tools leave the extension out, or keep that of the file before.
+        bare = [place for n in (last, _bare(last)) for place in _places(xml, n)]
+        found = next(filter(None, map(self._bare.get, bare)), None)
+        return None if found and _nfc(_stem(found)) in self._own else found
 
     def _why(self, xml: str, named: str, other: str | None) -> str:
         """Say why an XML file has no image."""
@@ -221,7 +245,8 @@ class _Set:
             return f"{xml}: its image {named} has its annotation in {other}"
         named = named or _stem(xml)
         places = [self._src / place for place in _places(xml, named)]
-        if any(path.is_file() or not _is_below(path, self._src) for path in places):
+        named = f"{named:.200}"
+        if any(os.path.isfile(p) or not _is_below(p, self._src) for p in places):
             return (
                 f"{xml}: its image {named} lies outside of {self._src}; move it there,"
                 " or say allow_outside=True (--allow-outside)"
@@ -248,6 +273,8 @@ class _Set:
         name = _nfc(_text(node, "name"))
         if not name:
             raise SampleBroken(f"line {node.get('line')}: the object has no <name>")
+        if node.find("bndbox") is None:
+            raise SampleBroken(f"line {node.get('line')}: {name!r:.80} has no <bndbox>")
         edges = ("xmin", "ymin", "xmax", "ymax")
         box = [_number(node, f"bndbox/{edge}") for edge in edges]
         first = self._options.origin
@@ -258,6 +285,8 @@ class _Set:
                 continue
             if len(child) or child.tag in _OWN:
                 self.count[f"<{child.tag}>"] += 1
+            elif child.tag in more:
+                self.count[f"a second <{child.tag}>"] += 1
             elif text:
                 more[child.tag] = int(text) if _NUMBER.fullmatch(text) else text
         if name not in self.classes:
@@ -287,7 +316,7 @@ def _parse(data: bytes) -> Element:
     except SampleBroken:  # a ValueError, too
         raise
     except (LookupError, ValueError) as error:  # an encoding that expat has not
-        raise SampleBroken(f"is no XML: {error}") from error
+        raise SampleBroken(f"is no XML: {error}; save it as UTF-8") from error
     tree = builder.close()
     if tree.tag != "annotation":
         raise SampleBroken(f"line 1: is <{tree.tag}>, not Pascal VOC's <annotation>")
@@ -307,9 +336,12 @@ def _number(node: Element, path: str, absent: float | None = None) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= _MOST_PX:  # NaN, too
         line = (node if found is None else found).get("line")
-        raise SampleBroken(f"line {line}: {path} is {text!r:.40}, no finite number")
+        raise SampleBroken(
+            f"line {line}: {path} is {text!r:.40}, no finite number below"
+            f" {_MOST_PX:.0f}"
+        )
     return number
 
 
@@ -318,7 +350,9 @@ def _places(xml: str, name: str) -> list[str]:
     folder = os.path.dirname(xml)
     folders = [folder]
     for images in ("JPEGImages", "images"):
-        changed = re.sub(r"(?i)(^|/)annotations(?=/|$)", rf"\1{images}", folder)
+        changed = re.sub(
+            r"(?i)(^|/)(?:annotations|labels)(?=/|$)", rf"\1{images}", folder
+        )
         folders += [changed] if changed != folder else []
     return [_nfc(os.path.normpath(os.path.join(one, name))) for one in folders]
 

@@ -71,14 +71,15 @@ def list_yolo(src: Path, options: SourceOptions) -> Source:
     files = Files(src if path is None else path.parent, about, options)
     items = Items.of(files.items())
     count = files.count
+    links = counted(len(files.links), "link")
+    passed = f"; {links} passed over, as {files.links[0]}" if files.links else ""
     if not count["image"]:
-        reason = next(iter(files.wrong.values()), ", ".join(sorted(EXTENSIONS)))
-        raise DataRefused(f"{src} has no image: {reason}")
-    if not files.labels and not count["error"]:
+        raise DataRefused(f"{src} has no image: {_why(about, files)}{passed}")
+    if not files.labels and count["error"] == count["stray"]:
         raise DataRefused(
             f"{src} has {counted(count['image'], 'image')} and no label file; those of"
             " a/images/b.jpg are sought in a/labels/b.txt and a/images/b.txt: give the"
-            " folder that has both"
+            f" folder that has both{passed}"
         )
     if options.classes is not None:
         names = check_classes(options.classes)
@@ -95,7 +96,7 @@ def list_yolo(src: Path, options: SourceOptions) -> Source:
     if count["twice"]:
         said += [f"{counted(count['twice'], 'image')} of two parts, taken in the first"]
     if files.links:
-        said += [f"{counted(len(files.links), 'link')} passed over"]
+        said += [f"{links} passed over"]
     return Source(
         kind="yolo", root=str(files.root), items=items, classes=tuple(names),
         reader=LabelReader(str(files.root), len(names), shape, options.frame),
@@ -104,3 +105,10 @@ def list_yolo(src: Path, options: SourceOptions) -> Source:
         said=f"{counted(count['image'], 'image')}, {len(names)} classes;"
         f" {', '.join(said)}",
     )  # fmt: skip
+
+
+def _why(about: Description | None, files: Files) -> str:
+    """Say why there is no image."""
+    if about is not None and not any(about.folders.values()):
+        return f"the .yaml has no folder or list at {', '.join(PARTS)}"
+    return next(iter(files.wrong.values()), ", ".join(sorted(EXTENSIONS)))

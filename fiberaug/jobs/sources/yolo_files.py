@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fiberaug.errors import DataRefused
 from fiberaug.jobs.items import Item
+from fiberaug.jobs.sources.coco_images import elsewhere
 from fiberaug.jobs.sources.files import EXTENSIONS, Keys, inside, walk
 from fiberaug.jobs.sources.folder import check_classes
 from fiberaug.jobs.sources.options import SourceOptions
@@ -43,15 +44,21 @@ class Files:
         else:
             for part, entries in self._about.folders.items():
                 for entry in entries:
-                    self._entry(part, entry, f"{part} {entry!r} of the .yaml")
+                    self._entry(part, entry, f"{part} {entry!r:.200} of the .yaml")
         keys, homes = Keys(), set[str]()
         for image, (part, size) in self._images.items():
             homes.update(map(os.path.dirname, _ways(image)))
             self.count.update(["image", part])
             yield self._item(image, part, size, keys)
         for text in self._texts:
-            if os.path.dirname(text) in homes and not _is_list(text):
+            if _is_list(text):
+                continue
+            folder = os.path.dirname(text)
+            if folder in homes:
                 self.wrong[text] = f"{text} has no image"
+            elif self._about is None and _holds_labels(folder):
+                self.wrong[text] = f"{text} has no image"
+                self.count["stray"] += 1
         for place, reason in self.wrong.items():
             yield self._error(place, reason, keys)
 
@@ -64,8 +71,14 @@ class Files:
         found: dict[str, list[str]] = {}
         for text in self._texts:
             if os.path.basename(text) == "classes.txt" or text.endswith(".names"):
-                lines = (self.root / text).read_text("utf-8-sig").rstrip().split("\n")
-                found[text] = [line.strip() for line in lines]
+                try:
+                    whole = (self.root / text).read_text("utf-8-sig")
+                except (OSError, UnicodeDecodeError) as error:
+                    raise DataRefused(
+                        f"cannot read {self.root / text}: {error}; save it as UTF-8, or"
+                        " give classes"
+                    ) from error
+                found[text] = [line.strip() for line in whole.rstrip().split("\n")]
                 if "" in found[text]:
                     line = found[text].index("") + 1
                     raise DataRefused(f"{self.root / text} line {line} is empty")
@@ -79,7 +92,7 @@ class Files:
         """Return names for all class ids that stand in the label files."""
         most = -1
         for label in self.labels:
-            data = (self.root / label).read_bytes()
+            data = (self.root / label).read_bytes().removeprefix(b"\xef\xbb\xbf")
             ids = map(int, re.findall(rb"(?m)^\s*([0-9]{1,5})(?:\.0*)?\s", data))
             most = max(most, max(ids, default=-1))
         return [str(i) for i in range(most + 1)]
@@ -89,19 +102,19 @@ class Files:
         base = "" if self._about is None else self._about.base
         homes = [home] * bool(home) + [os.path.join(self.root, base), str(self.root)]
         # Roboflow writes ../train/images for train/images.
-        names = [entry, entry.removeprefix("../")]
+        names = [entry, entry.removeprefix("../"), *elsewhere(entry)]
         ways = (os.path.normpath(os.path.join(h, n)) for h in homes for n in names)
         there = [way for way in dict.fromkeys(ways) if os.path.exists(way)]
         path = next(filter(self._is_allowed, there), "")
         if not path:
             self.wrong[entry] = f"{said} is not there"
-            if there or os.path.isabs(entry):
+            if there:
                 self.wrong[entry] = f"{said} {self._outside()}"
         elif os.path.isdir(path):
             self._folder(path, part)
         elif path.lower().endswith(".txt") and not home:
             for number, line in text_lines(Path(path)).items():
-                said = f"{line.strip()} of {entry} line {number}"
+                said = f"{line.strip():.200} of {entry} line {number}"
                 self._entry(part, line.strip(), said, os.path.dirname(path))
         elif os.path.splitext(path)[1][1:].lower() in EXTENSIONS:
             self._image(self._place(path), part, os.stat(path).st_size)
@@ -149,10 +162,13 @@ class Files:
         notes = {"part": part} if part else {}
         for way in _ways(image):
             path = os.path.join(self.root, way)
-            if not os.path.isfile(path):
+            if not os.path.lexists(path):
                 continue
             if not self._is_allowed(path):
                 return self._error(image, f"its label {way} {self._outside()}", keys)
+            if not os.path.isfile(path):
+                reason = f"its label {way} is no file: a folder, or a link to nowhere"
+                return self._error(image, reason, keys)
             state = os.stat(path)
             size += state.st_size
             # Labels of the same length can have changed: the time tells.
@@ -176,6 +192,11 @@ def _ways(image: str) -> tuple[str, str]:
     """Return where the labels of an image may lie."""
     beside = os.path.splitext(image)[0] + ".txt"
     return "/labels/".join(f"/{beside}".rsplit("/images/", 1))[1:], beside
+
+
+def _holds_labels(folder: str) -> bool:
+    """Return whether a folder is for labels, as labels/val without images/val."""
+    return "labels" in folder.split("/") and "images" not in folder.split("/")
 
 
 def _is_list(text: str) -> bool:
