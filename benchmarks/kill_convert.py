@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--shard-size", default="8MB")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--least-s", type=float, default=1.2, help="before a kill")
     parser.add_argument("--json", type=Path)
     asked, asked.options = parser.parse_known_args()
     rng = random.Random(asked.seed)
@@ -75,7 +76,11 @@ def main() -> None:
             rounds, done, begun = rounds + 1, False, time.monotonic()
             in_round = 0
             while not done:
-                after_s = rng.uniform(0.2, unbroken_s) if kills < asked.kills else None
+                after_s = (
+                    rng.uniform(asked.least_s, unbroken_s)
+                    if kills < asked.kills
+                    else None
+                )
                 done = (
                     run(command(asked.folder, work / "killed", asked), after_s)
                     is not None

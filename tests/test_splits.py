@@ -12,6 +12,7 @@ from sets import samples
 import fiberaug
 from fiberaug.errors import DataRefused, ShardDamaged, UsageError
 from fiberaug.jobs.splitting import assign, group_rule, parse_split
+from fiberaug.jobs.summary import summarize
 from fiberaug.shards.manifest import Manifest
 
 SHARES = {"train": 0.7, "val": 0.2, "test": 0.1}
@@ -54,6 +55,16 @@ def test_parts_have_their_shares_and_make_the_whole(folder, tmp_path):
     together = [key for names in found.values() for key in names]
     assert len(together) == len(set(together)) == 240
     assert sorted(keys(tmp_path / "set", "all", train=False)) == sorted(together)
+
+
+def test_info_counts_the_parts(folder, tmp_path):
+    converted(folder, tmp_path / "set", split=SHARES)
+
+    assert summarize(tmp_path / "set")["splits"] == {
+        "train": 168,
+        "val": 48,
+        "test": 24,
+    }
 
 
 def test_a_class_is_split_like_the_others(folder, tmp_path):

@@ -67,6 +67,12 @@ def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[st
         (classes[label] if label < len(classes) else str(label)): count
         for label, count in sorted(labels.items())
     }
+    if found.manifest is not None and found.manifest.splits:
+        sizes_of = {ref.name: ref.samples or 0 for ref in found.refs}
+        figures["splits"] = {
+            part: sum(sizes_of.get(name, 0) for name in names)
+            for part, names in found.manifest.splits.items()
+        }
     figures["boxes"] = boxes
     if len(sizes_px):
         figures["width_px"] = _spread(sizes_px[:, 0])
