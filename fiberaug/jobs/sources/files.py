@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 from fiberaug.errors import StoreError, UsageError
 from fiberaug.jobs.items import Item, Raw
+from fiberaug.jobs.sources.heif import HEIF, as_png, is_heif
 from fiberaug.shards.naming import escape_folder, escape_stem
 from fiberaug.shards.writer import check_key
 
 __all__ = ["EXTENSIONS", "Found", "Keys", "file_key", "inside", "read_file", "walk"]
 
-EXTENSIONS = frozenset(
-    {"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm"}
-)
+EXTENSIONS = HEIF | {
+    "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm",
+}  # fmt: skip
 _DRIVE = re.compile(r"^([A-Za-z]):")
 
 
@@ -116,6 +117,12 @@ def _digest(key: str) -> bytes:
 
 
 def read_file(root: str, item: Item) -> Raw:
-    """Return an image file as it is."""
+    """Return an image file as it is; HEIC and AVIF as PNG.
+
+    Raises:
+        OSError: It cannot be read.
+        SampleBroken: It is HEIC or AVIF that cannot be decoded.
+    """
     with open(os.path.join(root, item.place), "rb") as file:
-        return Raw(file.read())
+        data = file.read()
+    return Raw(as_png(data) if is_heif(data) else data)

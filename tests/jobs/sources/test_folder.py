@@ -157,7 +157,7 @@ def test_class_names_are_a_list_without_doubles(classes):
 def test_no_folder_and_no_image_are_two_errors(tmp_path):
     with pytest.raises(UsageError, match="no folder"):
         list_folder(tmp_path / "gone", SourceOptions())
-    with pytest.raises(DataRefused, match="no image: bmp, gif, jpeg"):
+    with pytest.raises(DataRefused, match="no image: avif, bmp, gif, heic"):
         list_folder(tmp_path, SourceOptions())
 
 
