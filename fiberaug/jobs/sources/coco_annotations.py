@@ -160,10 +160,7 @@ class Annotations:
             text.encode()
         except ValueError as error:  # NaN, or half of a character
             raise self._refused(entry, f"cannot be stored: {error}") from error
-        if (
-            text.count("[") + text.count("{") > _MOST_NESTED
-            and _depth(entry.value) > _MOST_NESTED
-        ):
+        if _depth(text) > _MOST_NESTED:
             raise self._refused(entry, f"is nested more than {_MOST_NESTED} deep")
 
     def _annotations(self, entry: Entry, value: Mapping[str, Any]) -> None:

@@ -142,11 +142,12 @@ class Images:
             SecurityRefused: It leads out of the root.
         """
         path = os.path.normpath(_path(folder, name))
-        size, link = 0, False
+        size, link, kind = 0, False, stat.S_IFREG
         try:
             found = os.lstat(path)
             link = stat.S_ISLNK(found.st_mode)
-            size = os.stat(path).st_size if link else found.st_size
+            found = os.stat(path) if link else found
+            size, kind = found.st_size, stat.S_IFMT(found.st_mode)
         except ValueError as error:
             raise DataRefused(f"{said}: {name!r:.200} is no file name") from error
         except OSError as error:  # reading it says why
@@ -161,4 +162,6 @@ class Images:
                 f" {self._root}; allow_outside=True (--allow-outside) takes it all the"
                 " same"
             )
+        if kind not in {stat.S_IFREG, stat.S_IFDIR}:  # a pipe would be waited for
+            raise DataRefused(f"{said}: {name!r:.200} is a pipe or device, no file")
         return Place(os.path.relpath(path, self._root), size)

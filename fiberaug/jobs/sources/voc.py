@@ -72,8 +72,9 @@ def looks_like_voc(src: Path) -> bool:
 
 
 def _has_annotations(folder: Path) -> bool:
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".xml")
-    return any(_is_annotation(path) for path in paths[:20] if path.is_file())
+    names = sorted(n for n in os.listdir(folder) if n.lower().endswith(".xml"))
+    paths = (folder / name for name in names[:20])
+    return any(_is_annotation(path) for path in paths if path.is_file())
 
 
 def _is_annotation(path: Path) -> bool:
@@ -318,6 +319,10 @@ def _parse(data: bytes) -> Element:
     except (LookupError, ValueError) as error:  # an encoding that expat has not
         raise SampleBroken(f"is no XML: {error}; save it as UTF-8") from error
     tree = builder.close()
+    if tree.tag == "annotations":
+        raise SampleBroken(
+            "line 1: is CVAT's <annotations>; export it as COCO or as Pascal VOC"
+        )
     if tree.tag != "annotation":
         raise SampleBroken(f"line 1: is <{tree.tag}>, not Pascal VOC's <annotation>")
     return tree

@@ -112,6 +112,8 @@ class Files:
                 self.wrong[entry] = f"{said} {self._outside()}"
         elif os.path.isdir(path):
             self._folder(path, part)
+        elif not os.path.isfile(path):  # a pipe would be waited for
+            self.wrong[entry] = f"{said} is no folder, list or image"
         elif path.lower().endswith(".txt") and not home:
             for number, line in text_lines(Path(path)).items():
                 said = f"{line.strip():.200} of {entry} line {number}"

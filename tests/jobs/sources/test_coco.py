@@ -4,6 +4,8 @@ import contextlib
 import copy
 import io
 import json
+import math
+import os
 import pickle
 import sys
 
@@ -745,3 +747,108 @@ def test_other_json_beside_it_is_passed_over_and_said(tmp_path):
         listed(tmp_path)
     with pytest.raises(UsageError, match="no file and no folder"):
         listed(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("train\\a.png", "train/a.png"),
+        ("C:\\sets\\train\\a.png", "train/a.png"),
+        ("/home/me/sets/train/a.png", "train/a.png"),
+        ("/home/me/a.png", "a.png"),
+    ],
+)
+def test_paths_of_windows_and_of_other_machines_are_found_below(tmp_path, name, place):
+    path = tmp_path / "src" / "all.json"
+    written(path, coco() | {"images": [image(0, place)]})
+    path.write_text(json.dumps(coco(1, [box(1, 0)]) | {"images": [image(0, name)]}))
+    converted(listed(tmp_path / "src"), tmp_path / "out")
+
+    assert list(streamed(tmp_path / "out")) == [place.removesuffix(".png")]
+
+
+def test_a_path_of_windows_does_not_lead_out_of_the_set(tmp_path):
+    (tmp_path / "b.png").write_bytes(encode_image(photo(1), "png"))
+    path = written(tmp_path / "src" / "all.json", coco(1))
+    images = [image(0), image(1, "..\\b.png")]
+    path.write_text(json.dumps(coco() | {"images": images}))
+
+    with pytest.raises(SecurityRefused, match=r"b\.png.*out of"):
+        listed(tmp_path / "src")
+
+
+def test_images_of_lvis_are_named_by_their_address(tmp_path):
+    path = tmp_path / "src" / "lvis_v1_val.json"
+    written(path, coco() | {"images": [image(0, "train2017/a.png")]})
+    entry = image(0, coco_url="http://images.cocodataset.org/train2017/a.png")
+    del entry["file_name"]
+    lvis = entry | {"not_exhaustive_category_ids": [7], "neg_category_ids": []}
+    path.write_text(json.dumps(coco(1, [box(1, 0)]) | {"images": [lvis]}))
+    converted(listed(tmp_path / "src"), tmp_path / "out")
+    found = streamed(tmp_path / "out")
+
+    assert found["train2017/a"]["bbox_ids"].tolist() == [1]
+    assert read(path)[0].notes["image"]["not_exhaustive_category_ids"] == [7]
+
+
+def test_a_side_of_0_is_one_that_is_not_stated(tmp_path):
+    content = coco(1, [box(1, 0)])
+    content["images"] = [image(0) | {"width": 0, "height": 0}]
+    written(tmp_path / "a_train.json", content, folder=tmp_path)
+
+    assert read(tmp_path)[0].stated is None
+    written(tmp_path / "b_train.json", coco(1), folder=tmp_path)
+    assert read(tmp_path)[0].stated == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("far", [1e39, -1e300, 10**400])
+def test_a_box_farther_off_than_any_image_is_named(tmp_path, far):
+    content = coco(2, [box(5, 0, (1, far, 3, 4)), box(6, 1)])
+    written(tmp_path / "src" / "a.json", content)
+    converted(listed(tmp_path / "src"), tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "convert_errors.jsonl").read_text())
+
+    assert list(streamed(tmp_path / "out")) == ["001"]
+    assert report["reason"].startswith("annotation 5: bbox [1, ")
+    assert "is farther off than 1000000000 px" in report["reason"]
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        ("info", {"year": math.nan}, "cannot be stored: Out of range"),
+        ("info", {"about": "\ud800"}, "cannot be stored: .*surrogates"),
+        ("info", [[]], None),
+        ("licenses", [{"id": math.inf}], "cannot be stored: Out of range"),
+        ("categories", [{"id": 7, "name": "\ud800"}], "cannot be stored: .*surrogates"),
+        ("info", json.loads("[" * 400 + "]" * 400), "is nested more than 50 deep"),
+    ],
+)
+def test_what_cannot_stand_in_the_manifest_is_refused_first(
+    tmp_path, where, value, said
+):
+    path = written(tmp_path / "src" / "a.json", coco(1, [box(1, 0)]) | {where: value})
+    if said is None:
+        converted(listed(path), tmp_path / "out")
+    else:
+        with pytest.raises(DataRefused, match=rf"line 1, column .*{where}: {said}"):
+            listed(path)
+
+
+def test_a_name_too_long_for_a_file_is_refused_shortly(tmp_path):
+    path = written(tmp_path / "a.json", coco(1))
+    long = image(1, "b" * 5000 + ".png")
+    path.write_text(json.dumps(coco() | {"images": [image(0), long]}))
+
+    with pytest.raises(DataRefused, match="is no file name") as caught:
+        listed(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_pipe_in_place_of_an_image_is_refused_and_not_waited_for(tmp_path):
+    path = written(tmp_path / "a.json", coco(2))
+    (tmp_path / "001.png").unlink()
+    os.mkfifo(tmp_path / "001.png")
+
+    with pytest.raises(DataRefused, match=r"'001\.png' is a pipe or device, no file"):
+        listed(path)

@@ -291,9 +291,13 @@ BOMB = """<?xml version="1.0"?>
         (annotation(("", (1, 2, 3, 4))), "line 4: the object has no <name>"),
         (annotation(size=("w", 4)), "line 3: size/width is 'w', no finite number"),
         ("<annotation>\n<object><name>a</name></object></annotation>",
-         "line 2: bndbox/xmin is ''"),
+         "line 2: 'a' has no <bndbox>"),
+        (annotation(("dog", (1, 2, 3, 1e38))), "line 5: bndbox/ymax is '1e+38', no"),
+        (annotation(size=("1e300", 4)), "line 3: size/width is '1e300', no finite"),
+        ('<?xml version="1.0" encoding="gb2312"?><annotation/>', "is no XML: multi-"),
+        ("<annotations/>", "line 1: is CVAT's <annotations>; export it as COCO or"),
     ],
-    ids=list("abcdefghijkl"),
+    ids=list("abcdefghijklmnop"),
 )  # fmt: skip
 def test_a_broken_file_costs_its_own_sample_and_names_the_line(tmp_path, text, reason):
     src = voc(tmp_path / "voc", a=[DOG], b=[CAT])
@@ -446,3 +450,76 @@ def test_all_blood_cells_have_the_boxes_of_an_independent_reading(tmp_path):
     assert all("has no area" in e["reason"] for e in errors)
     listed = list_voc(BCCD, SourceOptions(listed="train"))
     assert len(listed.items) == 205
+
+
+@pytest.mark.parametrize("name", [".idea/workspace.xml", "build.xml", "a/other.xml"])
+def test_xml_files_of_other_tools_do_not_hide_a_set(tmp_path, name):
+    src = voc(tmp_path, a=[DOG])
+    put(src / name, "<project/>")
+
+    assert looks_like_voc(src)
+    assert not looks_like_voc((src / name).parent) or name == "build.xml"
+
+
+def test_a_set_is_told_by_files_in_upper_case_and_in_utf_16(tmp_path):
+    put(tmp_path / "upper" / "A.XML", annotation(DOG))
+    put(tmp_path / "wide" / "a.xml", annotation(DOG).encode("utf-16"))
+
+    assert looks_like_voc(tmp_path / "upper")
+    assert looks_like_voc(tmp_path / "wide")
+
+
+@pytest.mark.parametrize("named", ["a", "a.png", "C:\\sets\\a", "/home/me/a.bmp"])
+def test_an_image_is_found_without_its_extension_or_with_another(tmp_path, named):
+    put(tmp_path / "src" / "a.jpg", jpeg())
+    put(tmp_path / "src" / "x1.xml", annotation(DOG, filename=named))
+    _, found, errors = convert(tmp_path / "src", tmp_path / "out")
+
+    assert errors == []
+    assert found["a"]["bboxes"].tolist() == [list(DOG[1])]
+
+
+def test_an_image_of_its_own_name_goes_before_one_without_extension(tmp_path):
+    for i, stem in enumerate(["a", "b", "c"]):
+        put(tmp_path / "src" / f"{stem}.jpg", jpeg(i))
+    put(tmp_path / "src" / "b.xml", annotation(DOG, filename="a.png"))
+    put(tmp_path / "src" / "c.xml", annotation(CAT, filename="c.jpg"))
+    put(tmp_path / "src" / "d.xml", annotation(CAT, filename="c.png"))
+    _, found, errors = convert(tmp_path / "src", tmp_path / "out")
+
+    assert found["b"]["bboxes"].tolist() == [list(DOG[1])]
+    assert {e["key"]: e["reason"].split(" [")[0] for e in errors} == {
+        "a": "a.jpg has no annotation", "d": "d.xml: its image c.png is not there"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize("named", ["b" * 5000 + ".jpg", "b/" * 3000 + "c.jpg"])
+def test_a_name_too_long_for_a_file_costs_one_sample(tmp_path, named, outside):
+    src = voc(tmp_path / "src", a=[DOG])
+    put(src / "Annotations" / "x.xml", annotation(DOG, filename=named))
+    _, found, errors = convert(src, tmp_path / "out", allow_outside=outside)
+
+    assert list(found) == ["JPEGImages/a"]
+    assert [e["key"] for e in errors] == ["Annotations/x"]
+    assert len(errors[0]["reason"]) < 400
+
+
+def test_annotations_may_lie_in_labels(tmp_path):
+    put(tmp_path / "src/images/a.jpg", jpeg())
+    put(tmp_path / "src/labels/a.xml", annotation(DOG, filename="a.jpg"))
+    _, found, errors = convert(tmp_path / "src", tmp_path / "out")
+
+    assert errors == []
+    assert found["images/a"]["bboxes"].tolist() == [list(DOG[1])]
+
+
+def test_what_is_left_out_of_an_object_is_said(tmp_path):
+    more = "<pose>Left</pose><pose>Right</pose><segmentation>x</segmentation>"
+    src = voc(tmp_path, a=[(*DOG, more)])
+    source = list_voc(src, SourceOptions())
+    (item,) = source.items
+
+    assert "left out of objects: <segmentation>, a second <pose>" in source.said
+    assert source.reader(item).notes["objects"][0]["pose"] == "Left"
+    assert "segmentation" not in source.reader(item).notes["objects"][0]

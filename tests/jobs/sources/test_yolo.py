@@ -392,7 +392,7 @@ def test_what_a_yaml_or_a_list_names_and_is_not_there_is_reported(tmp_path):
     assert reasons(errors)["images/gone"] == (
         "images/gone.jpg of list.txt line 3 is not there"
     )
-    assert "/content/b.jpg of list.txt line 4 lies outside" in str(errors)
+    assert "/content/b.jpg of list.txt line 4 is not there" in str(errors)
     assert "README of list.txt line 5 is no folder, list or image" in str(errors)
     assert reasons(errors)["val/images"] == "val 'val/images' of the .yaml is not there"
 
@@ -435,7 +435,7 @@ def test_a_set_without_images_or_labels_is_refused_and_two_yamls_are_a_question(
     put(tmp_path / "names/b/x.jpg", jpeg())
     put(tmp_path / "names/b/x.txt", WHOLE)
 
-    with pytest.raises(DataRefused, match="has no image: bmp"):
+    with pytest.raises(DataRefused, match="has no image: avif"):
         list_yolo(tmp_path / "empty", SourceOptions())
     with pytest.raises(DataRefused, match="1 image and no label file"):
         list_yolo(tmp_path / "bare", SourceOptions())
@@ -515,3 +515,103 @@ def test_blood_cells_written_as_yolo_have_the_boxes_of_pascal_voc(tmp_path):
         for box, one in zip(boxes, objects, strict=True):
             assert box == pytest.approx(one["bbox"], abs=1e-3)
     assert all(error["outcome"] == "kept" for error in errors)
+
+
+@pytest.mark.parametrize("line", ["/home/bob/x/images", "C:\\x\\images", "x\\images"])
+def test_a_description_of_another_machine_is_read_below_its_folder(tmp_path, line):
+    src = pairs(tmp_path / "src", a=WHOLE)
+    if not line.startswith(("/", "C")):
+        src = pairs(tmp_path / "src" / "x", a=WHOLE).parent
+    put(src / "data.yaml", f"path: /home/bob\ntrain: {line}\nval: {line}\nnames: [a]\n")
+    _, found, errors = convert(src, tmp_path / "out")
+
+    assert errors == []
+    assert [annotated(sample) for sample in found.values()] == [([[0, 0, 48, 40]], [0])]
+
+
+def test_a_list_of_another_machine_is_read_below_its_folder(tmp_path):
+    src = pairs(tmp_path / "src", a=WHOLE, b=WHOLE)
+    put(src / "t.txt", "/home/bob/x/images/a.jpg\r\nD:\\x\\images\\b.jpg\r\n")
+    put(src / "data.yaml", "train: t.txt\nval: t.txt\nnames: [a]\n")
+    _, found, errors = convert(src, tmp_path / "out")
+
+    assert errors == []
+    assert sorted(found) == ["images/a", "images/b"]
+
+
+def test_backslashes_do_not_lead_out_of_the_set(tmp_path):
+    src = pairs(tmp_path / "src", a=WHOLE)
+    put(tmp_path / "secret" / "a.jpg", jpeg())
+    put(src / "data.yaml", "train: images\nval: ..\\secret\nnames: [a]\n")
+    _, found, errors = convert(src, tmp_path / "out")
+
+    assert list(found) == ["images/a"]
+    assert "lies outside of" in str(errors)
+
+
+def test_class_ids_are_counted_behind_a_byte_order_mark(tmp_path):
+    src = pairs(tmp_path / "src", a="\ufeff5 0.5 0.5 1 1\r\n1 0.5 0.5 1 1\r\n")
+    _, found, errors = convert(src, tmp_path / "out")
+
+    assert errors == []
+    assert found["images/a"]["bbox_labels"].tolist() == [5, 1]
+
+
+def test_a_list_of_classes_that_is_no_utf8_is_refused_by_name(tmp_path):
+    src = pairs(tmp_path, a=WHOLE)
+    put(src / "classes.txt", "café".encode("latin-1"))
+
+    with pytest.raises(
+        DataRefused, match=r"classes\.txt.*save it as UTF-8, or give cl"
+    ):
+        list_yolo(src, SourceOptions())
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_label_that_is_no_file_does_not_make_background(tmp_path, kind):
+    src = pairs(tmp_path / "src", a=WHOLE, b=None)
+    label = src / "labels" / "b.txt"
+    label.mkdir() if kind == "folder" else label.symlink_to("nowhere")
+    _, found, errors = convert(src, tmp_path / "out")
+
+    assert list(found) == ["images/a"]
+    assert "its label labels/b.txt is no file" in reasons(errors)["images/b"]
+
+
+def test_labels_whose_folder_of_images_is_missing_are_reported(tmp_path):
+    src = tmp_path / "src"
+    put(src / "images/train/a.jpg", jpeg())
+    put(src / "labels/train/a.txt", WHOLE)
+    put(src / "labels/val/z.txt", WHOLE)
+    _, found, errors = convert(src, tmp_path / "out")
+
+    assert list(found) == ["images/train/a"]
+    assert reasons(errors) == {"labels/val/z": "labels/val/z.txt has no image"}
+
+
+def test_a_folder_of_images_that_is_a_link_is_named_where_no_label_fits(tmp_path):
+    put(tmp_path / "real" / "a.jpg", jpeg())
+    put(tmp_path / "labels" / "a.txt", WHOLE)
+    (tmp_path / "images").symlink_to("real")
+
+    with pytest.raises(DataRefused, match=r"no label file.* passed over, as images"):
+        list_yolo(tmp_path, SourceOptions())
+
+
+def test_a_description_without_folders_is_named(tmp_path):
+    src = pairs(tmp_path, a=WHOLE)
+    put(src / "data.yaml", "train: # images\nval:\nnames: [a]\n")
+
+    with pytest.raises(DataRefused, match=r"the \.yaml has no folder or list at train"):
+        list_yolo(src, SourceOptions())
+
+
+@pytest.mark.parametrize("name", ["images/b.jpg", "list.txt"])
+def test_a_pipe_in_a_description_is_reported_and_not_waited_for(tmp_path, name):
+    src = pairs(tmp_path / "src", a=WHOLE)
+    os.mkfifo(src / name)
+    put(src / "data.yaml", f"train: images\nval: {name}\nnames: [a]\n")
+    _, found, errors = convert(src, tmp_path / "out")
+
+    assert list(found) == ["images/a"]
+    assert "is no folder, list or image" in str(errors)
