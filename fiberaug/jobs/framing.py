@@ -130,8 +130,9 @@ class Placing:
             placed["segmentation"] = [_numbers(one * self._scale) for one in polygons]
         else:
             self.left_out.append(
-                f"the outline of object {number} is an RLE, which cannot follow an"
-                " image that is turned or gets another size: it was left out"
+                f"the outline of object {number} is no list of polygons (an RLE?) and"
+                " cannot follow an image that is turned or gets another size: it was"
+                " left out; masks=True (--masks) keeps what it covers"
             )
 
     def _points(self, points: Any, name: str) -> list[list[float]]:  # noqa: ANN401  # JSON

@@ -144,12 +144,33 @@ def _json(notes: Mapping[str, Any]) -> bytes:
     try:
         data = json.dumps(notes, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:  # NaN, or half of a character
-        raise SampleBroken(f"its annotations cannot be stored: {error}") from error
+        where = next(_unstorable(notes), "")
+        raise SampleBroken(
+            f"its annotations cannot be stored{where}: {error}"
+        ) from error
     if len(data) > JSON_BYTES:
         raise LimitExceeded(
-            f"its annotations are {len(data)} bytes of JSON, the limit is {JSON_BYTES}"
+            f"its annotations are {len(data)} bytes of JSON, readers take"
+            f" {JSON_BYTES}: drop outlines that nobody needs, or cut the image"
         )
     return data
+
+
+def _unstorable(value: object, where: str = "") -> Iterator[str]:
+    """Yield where a number that JSON lacks, or half a character, stands."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _unstorable(
+                one, f"{where}.{key}" if where else f" at {key!s:.40}"
+            )
+    elif isinstance(value, list | tuple):
+        for i, one in enumerate(value):
+            yield from _unstorable(one, f"{where}[{i}]")
+    else:
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except ValueError:
+            yield where
 
 
 def _doubts(notes: Mapping[str, Any], size: tuple[int, int]) -> Iterator[str]:

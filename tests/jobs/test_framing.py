@@ -172,6 +172,21 @@ def test_a_coordinate_that_is_no_number_is_refused(value):
         prepare(raw, Item("k", "p", 1), Options())
 
 
+@pytest.mark.parametrize(
+    ("value", "where"), [(float("nan"), r"objects\[1\].score"), ("\ud800", "notes")]
+)
+def test_what_json_lacks_is_told_with_its_place(value, where):
+    raw = raw_of(1, 1, "upright")
+    objects = [{"bbox": [0, 0, 5, 5]}, {"bbox": [0, 0, 5, 5]}]
+    notes = {"objects": objects, "notes": "fine"}
+    if where == "notes":
+        notes["notes"] = value
+    else:
+        objects[1]["score"] = value
+    with pytest.raises(SampleBroken, match=f"cannot be stored at {where}: "):
+        prepare(raw._replace(notes=notes), Item("k", "p", 1), Options())
+
+
 class _Reader:
     def __init__(self, raws):
         self.raws = raws

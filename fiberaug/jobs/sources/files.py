@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -32,16 +33,20 @@ class Found(NamedTuple):
 
 
 def walk(
-    root: Path, links: list[str], extensions: frozenset[str] = EXTENSIONS
+    root: Path,
+    links: list[str],
+    extensions: frozenset[str] = EXTENSIONS,
+    others: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files of a folder and its subfolders, in sorted order.
 
-    Hidden files are passed over, and links that leave the folder.
+    Hidden files are passed over, and links that leave the folder or lead nowhere.
 
     Args:
         root: The folder.
         links: Takes the links that were passed over.
         extensions: Of the files, in lower case.
+        others: Counts the other files by extension.
 
     Raises:
         UsageError: There is no such folder.
@@ -61,13 +66,18 @@ def walk(
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             suffix = os.path.splitext(name)[1][1:].lower()
-            if name.startswith(".") or suffix not in extensions:
+            if name.startswith("."):
+                continue
+            if suffix not in extensions:
+                if others is not None:
+                    others[suffix] += 1
                 continue
             path = os.path.join(folder, name)
-            if not os.path.isfile(path):  # a link that leads nowhere
-                continue
-            if os.path.islink(path) and not inside(home, path):
+            leads = os.path.isfile(path)
+            if os.path.islink(path) and not (leads and inside(home, path)):
                 links.append(os.path.join(below, name))
+                continue
+            if not leads:  # a pipe, a device
                 continue
             yield Found(os.path.join(below, name), os.stat(path).st_size)
 

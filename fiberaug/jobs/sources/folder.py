@@ -16,6 +16,8 @@ from fiberaug.sizes import counted
 
 __all__ = ["check_classes", "list_folder"]
 
+_ANNOTATIONS = ("csv", "json", "txt", "xml", "yaml")
+
 
 @dataclass(frozen=True)
 class _Reader:
@@ -44,7 +46,8 @@ def list_folder(folder: Path, options: SourceOptions) -> Source:
     """Return the images of a folder in sorted order, with their classes.
 
     The first folder below ``folder`` is the class; where no image has one, there are
-    no labels. Hidden files and links that leave the folder are passed over.
+    no labels. Hidden files are passed over, and links that leave the folder or lead
+    nowhere.
 
     Raises:
         UsageError: There is no such folder, or one of its folders is no class.
@@ -63,9 +66,11 @@ def list_folder(folder: Path, options: SourceOptions) -> Source:
         label = roots.setdefault(escape_folder(first), len(roots)) if below else None
         return Item(keys(file.path), file.path, file.size, label)
 
-    items = Items.of(map(item, walk(folder, links)))
+    others = Counter[str]()
+    items = Items.of(map(item, walk(folder, links, others=others)))
+    passed = f"{counted(len(links), 'link')} out of it or to nothing"
+    passed = f"; passed over: {passed}" if links else ""
     if not items:
-        passed = f"; {len(links)} links that leave it were passed over" if links else ""
         raise DataRefused(
             f"{folder} has no image: {', '.join(sorted(EXTENSIONS))}{passed}"
         )
@@ -80,6 +85,10 @@ def list_folder(folder: Path, options: SourceOptions) -> Source:
     if unknown:
         raise UsageError(f"folders {unknown} are none of the classes {names}")
     found = counted(len(items), "image")
+    unread = [f"{others[s]} .{s}" for s in _ANNOTATIONS if others[s]]
+    if unread:
+        passed += f"; not read: {', '.join(unread)} (--from says what they are)"
+    where = f" in {counted(len(there), 'class folder')}" if names else ", no class"
     return Source(
         kind="folder",
         root=str(folder),
@@ -87,7 +96,5 @@ def list_folder(folder: Path, options: SourceOptions) -> Source:
         reader=_Reader(str(folder)),
         classes=tuple(names),
         fields={"label": "cls"} if names else {},
-        said=f"{found} in {len(there)} class folders"
-        if names
-        else f"{found}, no class",
+        said=found + where + passed,
     )

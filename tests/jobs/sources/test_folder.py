@@ -82,8 +82,18 @@ def test_a_folder_of_links_says_why_it_has_no_image(tmp_path):
     (inside / "a.jpg").symlink_to(outside / "a.jpg")
     (inside / "dog").symlink_to(outside)
 
-    with pytest.raises(DataRefused, match="2 links that leave it were passed over"):
+    with pytest.raises(DataRefused, match="passed over: 2 links out of it or"):
         list_folder(inside, SourceOptions())
+
+
+def test_what_was_passed_over_and_not_read_is_said(tmp_path):
+    made(tmp_path, "cat/a.jpg", "cat/a.json", "labels.csv", "notes.md")
+    (tmp_path / "cat/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+
+    assert list_folder(tmp_path, SourceOptions()).said == (
+        "1 image in 1 class folder; passed over: 1 link out of it or to nothing;"
+        " not read: 1 .csv, 1 .json (--from says what they are)"
+    )
 
 
 def test_two_files_of_one_name_get_two_keys(tmp_path):
