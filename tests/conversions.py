@@ -5,6 +5,7 @@ from pathlib import Path
 import fiberaug
 from fiberaug.jobs.converting import Job, convert_source
 from fiberaug.jobs.preparing import Options
+from fiberaug.jobs.stores import LocalStore
 
 
 def converted(source, dst, *, frame=None, keep_order=True, **options):
@@ -14,7 +15,7 @@ def converted(source, dst, *, frame=None, keep_order=True, **options):
         options=Options(frame=frame, **options), allow_empty_class=True,
         progress=False,
     )  # fmt: skip
-    return convert_source(source, Path(dst), job)
+    return convert_source(source, LocalStore(Path(dst)), job)
 
 
 def streamed(dst, **options):

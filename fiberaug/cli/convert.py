@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from fiberaug.jobs.conversion import Conversion
     from fiberaug.shards.manifest import Manifest
 
 __all__ = ["command"]
@@ -13,7 +14,9 @@ __all__ = ["command"]
 
 def command(  # noqa: PLR0917  # Typer makes options of them
     src: Annotated[Path, typer.Argument(help="Folder or file of images.")],
-    dst: Annotated[Path, typer.Argument(help="New folder for the shards.")],
+    dst: Annotated[
+        str, typer.Argument(help="New folder for the shards; s3://, gs://, hf:// too.")
+    ],
     source: Annotated[
         str,
         typer.Option(
@@ -108,15 +111,16 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         allow_outside=allow_outside,
     )  # fmt: skip
     conversion = plan_conversion(src, dst, source=source, hints=hints, job=job)
-    there = (dst / "dataset.json").exists()
+    there = conversion.store.size("dataset.json") is not None
     if not there:
         print(conversion.describe())
     if dry_run:
         return
     manifest = conversion.run()
     if there:
-        print(f"nothing to do: {dst} was written before by this very command")
-    _report(manifest, dst)
+        place = conversion.store.place
+        print(f"nothing to do: {place} was written before by this very command")
+    _report(manifest, conversion)
 
 
 def _pairs(columns: list[str]) -> dict[str, str]:
@@ -131,23 +135,24 @@ def _pairs(columns: list[str]) -> dict[str, str]:
     return {field: column for field, _, column in pairs}
 
 
-def _report(manifest: "Manifest", dst: Path) -> None:
+def _report(manifest: "Manifest", conversion: "Conversion") -> None:
     import json
 
+    from fiberaug.jobs.target import ERRORS
     from fiberaug.sizes import counted, format_bytes
+
+    place = conversion.store.place
 
     size = format_bytes(sum(shard.bytes for shard in manifest.shards))
     images = counted(manifest.samples, "image")
-    print(f"{images} in {counted(len(manifest.shards), 'shard')}, {size}: {dst}")
+    print(f"{images} in {counted(len(manifest.shards), 'shard')}, {size}: {place}")
     for name, count in manifest.counts.items():
         print(f"  {count:>8}  {name}")
     sizes = {shard.name: shard.samples for shard in manifest.shards}
     for part, names in manifest.splits.items():
         print(f"  {sum(sizes[name] for name in names):>8}  in {part}")
-    errors = dst / "convert_errors.jsonl"
-    if not errors.exists():
-        return
-    lines = errors.read_text(encoding="utf-8").splitlines()
+    errors = f"{place}/{ERRORS}"
+    lines = (conversion.store.read(ERRORS) or b"").decode().splitlines()
     kept = sum(json.loads(line)["outcome"] == "kept" for line in lines)
     if kept < len(lines):
         count = len(lines) - kept

@@ -16,9 +16,11 @@ from fiberaug.jobs.preparing import Options
 from fiberaug.jobs.sources.finding import find_source
 from fiberaug.jobs.sources.options import SourceOptions
 from fiberaug.jobs.splitting import parse_split
+from fiberaug.jobs.stores import LocalStore, Store, store_of
 from fiberaug.jobs.target import check_free
 from fiberaug.jobs.writing import ShardWriter
 from fiberaug.shards.manifest import FILE, Manifest
+from fiberaug.shards.urls import file_name
 from fiberaug.sizes import counted, format_bytes, parse_bytes
 
 __all__ = ["Conversion", "convert", "plan_conversion"]
@@ -33,8 +35,8 @@ class Conversion:
     source: Source
     """What is converted."""
 
-    dst: Path
-    """Folder for the shards."""
+    store: Store
+    """Where the shards go."""
 
     job: Job
     """How."""
@@ -54,7 +56,7 @@ class Conversion:
 
     def run(self) -> Manifest:
         """Write the shards; see :func:`convert`."""
-        return convert_source(self.source, self.dst, self.job)
+        return convert_source(self.source, self.store, self.job)
 
 
 def plan_conversion(
@@ -67,19 +69,21 @@ def plan_conversion(
         DataRefused: It has no image, or what it says contradicts itself.
         StoreError: It cannot be read.
     """
-    src, dst = Path(src).absolute(), Path(dst).absolute()  # Ray works elsewhere
-    if src.is_dir() and dst.resolve().is_relative_to(src.resolve()):
+    src, store = Path(src).absolute(), store_of(dst)  # Ray works elsewhere
+    away = None if isinstance(store, LocalStore) else file_name(str(dst))
+    here = Path(dst).absolute() if away is None else Path.cwd() / away
+    if away is None and src.is_dir() and here.resolve().is_relative_to(src.resolve()):
         raise UsageError(f"{dst} lies inside of {src}; write the shards elsewhere")
-    if not (dst / FILE).exists():  # else it may be this very conversion's
-        check_free(dst)
+    if store.size(FILE) is None:  # else it may be this very conversion's
+        check_free(store)
 
     def listed(frame: str | None) -> Source:
         return find_source(src, source, replace(hints, frame=frame))
 
     found = listed(job.options.frame)
-    picture = dst.with_name(f"{dst.name}-annotation-frame.png")
+    picture = here.with_name(f"{here.name}-annotation-frame.png")
     check_frames(found, job.options, picture, listed, progress=job.progress)
-    return Conversion(source=found, dst=dst, job=job)
+    return Conversion(source=found, store=store, job=job)
 
 
 def convert(
@@ -121,7 +125,8 @@ def convert(
 
     Args:
         src: A folder or file, or samples as :meth:`ShardWriter.write` takes them.
-        dst: Folder for the shards.
+        dst: Folder for the shards, or ``s3://``, ``gs://``, ``hf://`` (of files only):
+            each shard is made here and sent whole.
         source: What ``src`` is: ``folder`` (of class folders), ``csv`` (also Parquet
             and JSON lines), ``coco``, ``voc``, ``yolo``, ``masks``, ``hf``, ``arrays``
             or ``shards``; ``auto`` looks what lies there.

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -24,10 +23,11 @@ from fiberaug.jobs.journal import Journal
 from fiberaug.jobs.preparing import Options
 from fiberaug.jobs.raycrew import run_on_ray
 from fiberaug.jobs.splitting import assign, group_rule, parse_split
-from fiberaug.jobs.target import ERRORS, Target, finished
+from fiberaug.jobs.stores import Store
+from fiberaug.jobs.target import ERRORS, Target, find_finished
 from fiberaug.jobs.unit import Unit, Written
 from fiberaug.seeding import check_seed
-from fiberaug.shards.manifest import Manifest, ShardEntry, write_atomically
+from fiberaug.shards.manifest import Manifest, ShardEntry
 from fiberaug.sizes import format_bytes
 
 __all__ = ["Job", "Planned", "convert_source", "plan_shards"]
@@ -118,19 +118,19 @@ class Job:
         }  # fmt: skip
 
 
-def convert_source(source: Source, dst: Path, job: Job) -> Manifest:
+def convert_source(source: Source, store: Store, job: Job) -> Manifest:
     """Write a source's samples as shards; see :func:`fiberaug.convert`."""
     arguments = job.arguments(source)
-    known = finished(dst, arguments)
+    known = find_finished(store, arguments)
     if known is not None:
-        _log.info("%s was written before by the same conversion", dst)
+        _log.info("%s was written before by the same conversion", store.place)
         return known
     source.items.check_keys()
     planned = plan_shards(source.items, job)
-    target = Target(dst, arguments, resume=True)
-    written = list(_run(target, source, planned, job))
+    target = Target(store, arguments, resume=True)
+    written = list(_run(store, source, planned, job))
     target.drop_others([shard.name for shard in planned])
-    _report(dst, [error for one in written for error in one.errors])
+    _report(store, [error for one in written for error in one.errors])
     entries = [one.entry for one in written if one.entry is not None]
     if not entries:
         raise SampleBroken(
@@ -204,12 +204,12 @@ def _cut(sizes: NDArray[np.int64], shard_size: int) -> Iterator[slice]:
 
 
 def _run(
-    target: Target, source: Source, planned: Sequence[Planned], job: Job
+    store: Store, source: Source, planned: Sequence[Planned], job: Job
 ) -> Iterator[Written]:
     """Yield what became of each shard, in their order whoever wrote them."""
     import webdataset.writer  # noqa: F401, PLC0415  # once, before workers are forked
 
-    journal = Journal(target.folder)
+    journal = Journal(store)
     units = (
         (
             Unit(
@@ -235,7 +235,7 @@ def _run(
             except StoreError as error:
                 if error.stage != "write":
                     raise
-                raise _with_space(error, target.folder, source.items) from error
+                raise _with_space(error, store, source.items) from error
 
 
 class _Bar:
@@ -266,12 +266,12 @@ def _cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _with_space(error: StoreError, dst: Path, items: Items) -> StoreError:
+def _with_space(error: StoreError, store: Store, items: Items) -> StoreError:
     """Return the error of a disk with what the images take and what is free."""
-    free = shutil.disk_usage(dst).free
     return StoreError(
         f"{error.message}; the images have {int(items.sizes.sum())} bytes as they are,"
-        f" {free} bytes are free in {dst}; with space there the same command goes on",
+        f" {store.free_bytes()} bytes are free for {store.place}; with space there the"
+        " same command goes on",
         key=error.key,
         stage=error.stage,
     )
@@ -291,7 +291,7 @@ def _check_classes(
         )
 
 
-def _report(folder: Path, errors: list[dict[str, str]]) -> None:
+def _report(store: Store, errors: list[dict[str, str]]) -> None:
     if errors:
         lines = "".join(json.dumps(error) + "\n" for error in errors)
-        write_atomically(folder / ERRORS, lines.encode())
+        store.write(ERRORS, lines.encode())

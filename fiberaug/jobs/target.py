@@ -1,124 +1,104 @@
-"""The folder that a conversion writes: marked while it is unfinished."""
+"""The place that a conversion writes: marked while it is unfinished."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from fiberaug.errors import StoreError, UsageError
-from fiberaug.jobs.journal import Journal
-from fiberaug.shards.manifest import (
-    FILE,
-    MARK,
-    Manifest,
-    ShardEntry,
-    write_atomically,
-)
+from fiberaug.errors import UsageError
+from fiberaug.jobs.journal import Journal, finished
+from fiberaug.jobs.stores import Store
+from fiberaug.shards.manifest import FILE, MARK, Manifest, ShardEntry
 
-__all__ = ["ERRORS", "Target", "check_free", "finished"]
+__all__ = ["ERRORS", "Target", "check_free", "find_finished"]
 
 ERRORS = "convert_errors.jsonl"
 """What was left out, one JSON object a line."""
 
 
-def check_free(folder: Path) -> list[str]:
-    """Return what an interrupted conversion left in a folder, sorted.
+def check_free(store: Store) -> list[str]:
+    """Return what an interrupted conversion left in a place, sorted.
 
     Raises:
-        UsageError: The folder holds a data set or something else.
+        UsageError: The place holds a data set or something else.
         StoreError: It cannot be read.
     """
-    if (folder / FILE).exists():
-        raise _holds(folder)
-    try:
-        present = sorted(path.name for path in folder.iterdir())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {folder}: {error.strerror}", stage="write"
-        ) from error
+    present = store.names()
+    if FILE in present:
+        raise _holds(store)
     foreign = [name for name in present if not name.startswith(f".{MARK}.")]
     if foreign and MARK not in foreign:
         raise UsageError(
-            f"{folder} is not empty ({foreign[0]} and {len(foreign) - 1} more);"
+            f"{store.place} is not empty ({foreign[0]} and {len(foreign) - 1} more);"
             " choose an empty or a new folder"
         )
     return present
 
 
-def _holds(folder: Path, why: str = "") -> UsageError:
+def _holds(store: Store, why: str = "") -> UsageError:
     return UsageError(
-        f"{folder} already holds a data set{why}; choose another folder or remove it"
+        f"{store.place} already holds a data set{why}; choose another folder or remove"
+        " it"
     )
 
 
-def finished(folder: Path, arguments: Mapping[str, Any]) -> Manifest | None:
-    """Return the set in a folder that the same conversion has written before.
+def find_finished(store: Store, arguments: Mapping[str, Any]) -> Manifest | None:
+    """Return the set in a place that the same conversion has written before.
 
     What a kill at its very end left is removed.
 
     Args:
-        folder: The folder.
+        store: The place.
         arguments: What the shards depend on.
 
     Raises:
         UsageError: It holds another data set.
     """
-    if not (folder / FILE).exists():
+    content = store.read(FILE)
+    if content is None:
         return None
-    manifest = Manifest.read(folder)
+    manifest = Manifest.parse(content, f"{store.place}/{FILE}")
     if manifest.producer.get("arguments") != json.loads(json.dumps(dict(arguments))):
-        raise _holds(folder, " of another source or of other arguments")
-    Journal(folder).close()
-    (folder / MARK).unlink(missing_ok=True)
+        raise _holds(store, " of another source or of other arguments")
+    Journal(store).close()
+    store.remove(MARK)
     return manifest
 
 
 class Target:
-    """The folder of a new data set.
+    """The place of a new data set.
 
     Args:
-        folder: It must not exist, be empty, or be what an interrupted conversion left.
+        store: It must be empty, or what an interrupted conversion left.
         arguments: What the shards depend on, kept in ``dataset.json``.
         resume: Keep the shards that an interrupted conversion has finished; else they
             are removed, too.
 
     Raises:
-        UsageError: The folder holds something else.
+        UsageError: The place holds something else.
         StoreError: It cannot be made.
     """
 
     def __init__(
-        self, folder: Path, arguments: Mapping[str, Any], *, resume: bool = False
+        self, store: Store, arguments: Mapping[str, Any], *, resume: bool = False
     ) -> None:
-        self.folder, self._arguments = folder, dict(arguments)
-        present = check_free(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"cannot write {folder}: {error.strerror}", stage="write"
-            ) from error
-        self._journal = Journal(folder)
-        kept = self._journal.finished() if resume else set()
+        self.store, self._arguments = store, dict(arguments)
+        present = check_free(store)
+        store.make()
+        self._journal = Journal(store)
+        self._kept = finished(present) if resume else set()
         for name in present:  # the mark says that these are ours, and unfinished
-            if name.removesuffix(".idx") in kept:
+            if name.removesuffix(".idx") in self._kept:
                 continue
             if name.endswith((".tar", ".idx", ".part")) or name == ERRORS:
-                (folder / name).unlink()
+                store.remove(name)
         if not resume:
             self._journal.close()
-        write_atomically(folder / MARK, json.dumps(self._arguments).encode())
-
-    def shard(self, number: int) -> Path:
-        """Return the path of a shard."""
-        return self.folder / f"shard-{number:06d}.tar"
+        store.write(MARK, json.dumps(self._arguments).encode())
 
     def drop_others(self, names: Collection[str]) -> None:
         """Remove shards of an earlier run that are none of these."""
-        for name in self._journal.finished() - set(names):
+        for name in self._kept - set(names):
             self._journal.forget(name)
 
     def finish(
@@ -136,7 +116,7 @@ class Target:
             UsageError: There is no shard.
         """
         if not entries:
-            raise UsageError(f"no sample was written to {self.folder}")
+            raise UsageError(f"no sample was written to {self.store.place}")
         totals: dict[str, int] = {}
         for entry in entries:
             for label, count in entry.counts.items():
@@ -158,7 +138,7 @@ class Target:
                 "arguments": self._arguments,
             },
         )
-        write_atomically(self.folder / FILE, manifest.to_bytes())
+        self.store.write(FILE, manifest.to_bytes())
         self._journal.close()
-        (self.folder / MARK).unlink()
+        self.store.remove(MARK)
         return manifest

@@ -11,6 +11,7 @@ from fiberaug.jobs.describing import Describer
 from fiberaug.jobs.encoding import ENCODINGS
 from fiberaug.jobs.members import encode_sample
 from fiberaug.jobs.sources.folder import check_classes
+from fiberaug.jobs.stores import LocalStore
 from fiberaug.jobs.target import Target
 from fiberaug.shards.manifest import Manifest, ShardEntry
 from fiberaug.shards.writer import ShardFileWriter, member_bytes
@@ -52,7 +53,8 @@ class ShardWriter:
         self._most = parse_bytes(shard_size, name="shard_size")
         self._arguments = {"shard_size": self._most, "encoding": encoding}
         names = check_classes(classes or ())
-        self._target = Target(Path(dst), self._arguments)
+        self._folder = Path(dst)
+        self._target = Target(LocalStore(self._folder), self._arguments)
         self._classes = {name: i for i, name in enumerate(names)}
         self._fixed = classes is not None
         self._encoding, self._fields = encoding, dict(fields or {})
@@ -98,7 +100,8 @@ class ShardWriter:
         if self._shard is not None and self._shard.bytes + size > self._most:
             self._publish()
         if self._shard is None:
-            self._shard = ShardFileWriter(self._target.shard(len(self._entries)))
+            name = f"shard-{len(self._entries):06d}.tar"
+            self._shard = ShardFileWriter(self._folder / name)
         self._shard.write(key, members)
         self._keys.add(key)
 

@@ -19,7 +19,7 @@ from fiberaug.shards.http import Located
 from fiberaug.shards.netpolicy import Passing
 from fiberaug.shards.urls import check_url, redact, scheme
 
-__all__ = ["list_objects", "locate"]
+__all__ = ["file_system", "list_objects", "locate", "work"]
 
 _Result = TypeVar("_Result")
 _SIGNED_S = 3600
@@ -47,11 +47,11 @@ def locate(url: str, version: str = "") -> Located:
     check_url(url)
     kind, shown = scheme(url), redact(url)
     if kind == "s3":
-        return _work(shown, lambda: _locate_s3(url, shown))
+        return work(shown, lambda: _locate_s3(url, shown))
     if kind == "gs":
-        return _work(shown, lambda: _locate_gs(url, shown, version))
+        return work(shown, lambda: _locate_gs(url, shown, version))
     if kind == "hf":
-        return _work(shown, lambda: _locate_hf(url, shown))
+        return work(shown, lambda: _locate_hf(url, shown))
     parts = urlsplit(url)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
     headers: dict[str, str] = {}
@@ -77,13 +77,13 @@ def list_objects(url: str) -> list[str]:
             " (train-{000..015}.tar), or a folder with a dataset.json"
         )
 
-    def work() -> list[str]:
-        files = _file_system(kind)
+    def entries_of() -> list[str]:
+        files = file_system(kind)
         files.invalidate_cache()  # the folder as it is now
         entries = files.ls(_path(url).rstrip("/"), detail=True)
         return [entry["name"] for entry in entries if entry["type"] == "file"]
 
-    return sorted(f"{kind}://{name}" for name in _work(shown, work))
+    return sorted(f"{kind}://{name}" for name in work(shown, entries_of))
 
 
 def _path(url: str) -> str:
@@ -91,12 +91,12 @@ def _path(url: str) -> str:
 
 
 def _locate_s3(url: str, shown: str) -> Located:
-    signed = _file_system("s3").sign(_path(url), expiration=_SIGNED_S)
+    signed = file_system("s3").sign(_path(url), expiration=_SIGNED_S)
     return Located(str(signed), {}, shown, head=False)
 
 
 def _locate_gs(url: str, shown: str, version: str) -> Located:
-    files = _file_system("gs")
+    files = file_system("gs")
     generation = None
     if version.startswith("generation "):
         generation = version.removeprefix("generation ")
@@ -110,7 +110,7 @@ def _locate_hf(url: str, shown: str) -> Located:
     from huggingface_hub import hf_hub_url  # noqa: PLC0415  # the extra hf
 
     utils: Any = importlib.import_module("huggingface_hub.utils")
-    place = _file_system("hf").resolve_path(_path(url))
+    place = file_system("hf").resolve_path(_path(url))
     if not hasattr(place, "path_in_repo"):
         raise UsageError(f"{shown!r} is no file of a repository")
     found = hf_hub_url(
@@ -122,7 +122,7 @@ def _locate_hf(url: str, shown: str) -> Located:
     return Located(found, dict(utils.build_hf_headers()), shown)
 
 
-def _file_system(kind: str) -> Any:  # noqa: ANN401  # three libraries' classes
+def file_system(kind: str) -> Any:  # noqa: ANN401  # three libraries' classes
     """Return this process's file system: event loops do not survive a fork."""
     name = (os.getpid(), kind, os.environ.get("AWS_ENDPOINT_URL"))
     if name not in _file_systems:
@@ -155,8 +155,17 @@ def _s3_options() -> dict[str, Any]:
     return {"config_kwargs": {**own, **given}, "cache_regions": True}
 
 
-def _work(shown: str, work: Callable[[], _Result]) -> _Result:
-    """Do what a library does; its errors quote URLs and can hold credentials."""
+def work(shown: str, work: Callable[[], _Result]) -> _Result:
+    """Return what a library does; its errors quote URLs and can hold credentials.
+
+    Args:
+        shown: The URL as it may be shown.
+        work: What to do.
+
+    Raises:
+        StoreError: It is refused for good; ``errno`` is ENOENT where nothing is there.
+        Passing: The service was not reached.
+    """
     failure: StoreError | Passing
     try:
         return work()

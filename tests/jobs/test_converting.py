@@ -27,6 +27,7 @@ from fiberaug.jobs.journal import Journal
 from fiberaug.jobs.preparing import Options
 from fiberaug.jobs.sources.folder import list_folder
 from fiberaug.jobs.sources.options import SourceOptions
+from fiberaug.jobs.stores import LocalStore
 from fiberaug.jobs.unit import Unit
 from fiberaug.shards.manifest import Manifest
 from fiberaug.shards.reader import ShardFile
@@ -492,7 +493,10 @@ def test_the_bar_counts_every_image_however_it_was_done(folder, tmp_path):
         for _ in range(2):  # the second time all are there
             list(
                 run_jobs(
-                    Journal(target).write, units, workers=workers, told=seen.append
+                    Journal(LocalStore(target)).write,
+                    units,
+                    workers=workers,
+                    told=seen.append,
                 )
             )
             assert seen[-1].images == 40
