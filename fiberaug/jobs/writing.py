@@ -14,6 +14,7 @@ from fiberaug.jobs.sources.folder import check_classes
 from fiberaug.jobs.stores import LocalStore
 from fiberaug.jobs.target import Target
 from fiberaug.shards.manifest import Manifest, ShardEntry
+from fiberaug.shards.urls import redact, scheme
 from fiberaug.shards.writer import ShardFileWriter, member_bytes
 from fiberaug.sizes import parse_bytes
 
@@ -52,6 +53,11 @@ class ShardWriter:
             )
         self._most = parse_bytes(shard_size, name="shard_size")
         self._arguments = {"shard_size": self._most, "encoding": encoding}
+        if scheme(str(dst)) is not None:
+            raise UsageError(
+                f"{redact(str(dst))!r} is no folder; convert(folder, url) sends a set"
+                " to a bucket"
+            )
         names = check_classes(classes or ())
         self._folder = Path(dst)
         self._target = Target(LocalStore(self._folder), self._arguments)

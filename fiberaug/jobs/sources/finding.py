@@ -1,6 +1,7 @@
 """What a source is: asked for by name, or told by what lies there."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,18 +25,20 @@ __all__ = ["KINDS", "find_source"]
 class _Kind(NamedTuple):
     lists: Callable[[Path, SourceOptions], Source]
     looks: Callable[[Path], bool]
+    takes: str
+    """Options beside ``frame``, with blanks."""
 
 
 KINDS: Mapping[str, _Kind] = {
-    "folder": _Kind(list_folder, lambda _: False),  # what is nothing else
-    "csv": _Kind(list_table, looks_like_table),
-    "coco": _Kind(list_coco, looks_like_coco),
-    "voc": _Kind(list_voc, looks_like_voc),
-    "yolo": _Kind(list_yolo, looks_like_yolo),
-    "masks": _Kind(list_masks, looks_like_masks),
-    "hf": _Kind(list_hf, looks_like_hf),
-    "arrays": _Kind(list_arrays, looks_like_arrays),
-    "shards": _Kind(list_shards, looks_like_shards),
+    "folder": _Kind(list_folder, lambda _: False, "classes"),  # what is nothing else
+    "csv": _Kind(list_table, looks_like_table, "classes images columns allow_outside"),
+    "coco": _Kind(list_coco, looks_like_coco, "classes images masks allow_outside"),
+    "voc": _Kind(list_voc, looks_like_voc, "classes listed origin allow_outside"),
+    "yolo": _Kind(list_yolo, looks_like_yolo, "classes allow_outside"),
+    "masks": _Kind(list_masks, looks_like_masks, "classes images"),
+    "hf": _Kind(list_hf, looks_like_hf, "classes columns allow_outside"),
+    "arrays": _Kind(list_arrays, looks_like_arrays, "classes columns"),
+    "shards": _Kind(list_shards, looks_like_shards, "classes columns"),
 }
 """Sources as ``--from`` names them."""
 
@@ -51,14 +54,30 @@ def find_source(
         options: What else is known of it.
 
     Raises:
-        UsageError: There is nothing, or it can be understood in more than one way.
+        UsageError: There is nothing, it can be understood in more than one way, or an
+            option says nothing of such a source.
         DataRefused: It is no such source.
         StoreError: It cannot be read.
     """
     if kind != "auto" and kind not in KINDS:
         raise UsageError(f"source must be auto, {', '.join(KINDS)}, got {kind!r}")
     kind = _told(src) if kind == "auto" else kind
-    return KINDS[kind].lists(src, options or SourceOptions())
+    options = options or SourceOptions()
+    _check(kind, options)
+    return KINDS[kind].lists(src, options)
+
+
+def _check(kind: str, options: SourceOptions) -> None:
+    """Refuse an option that the source would not heed."""
+    takes = KINDS[kind].takes.split()
+    given = {one.name: getattr(options, one.name) for one in fields(options)}
+    plain = SourceOptions()
+    for name, value in given.items():
+        if name not in {*takes, "frame"} and value != getattr(plain, name):
+            raise UsageError(
+                f"{name}={value!r:.80} says nothing of a source of the kind {kind!r},"
+                f" which takes {', '.join(takes)}"
+            )
 
 
 def _told(src: Path) -> str:
