@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import fiberaug
-from fiberaug.jobs.converting import Job, convert_source
+from fiberaug.jobs.converting import convert_source
+from fiberaug.jobs.job import Job
 from fiberaug.jobs.preparing import Options
 from fiberaug.jobs.stores import LocalStore
 

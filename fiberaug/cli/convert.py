@@ -27,6 +27,9 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     encode: Annotated[str, typer.Option(help="keep, jpeg, webp or png.")] = "keep",
     resize: Annotated[int | None, typer.Option(help="Shorter side, px.")] = None,
     quality: Annotated[int, typer.Option(help="Of JPEG and WebP.")] = 90,
+    srgb: Annotated[
+        bool, typer.Option("--srgb", help="Bring embedded colour profiles to sRGB.")
+    ] = False,
     shard_size: Annotated[str, typer.Option(help="Such as 256MB or 1GiB.")] = "256MB",
     workers: Annotated[
         int | None, typer.Option(help="Processes; default: cores.")
@@ -45,6 +48,12 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         str | None,
         typer.Option(help="What stays in one part: folder, or an expression on keys."),
     ] = None,
+    near_copies: Annotated[
+        str, typer.Option(help="Of a split: together, or ignore.")
+    ] = "together",
+    dedupe: Annotated[
+        bool, typer.Option("--dedupe", help="Write one of photos that look the same.")
+    ] = False,
     annotation_frame: Annotated[
         str | None,
         typer.Option(help="Pixels that annotations are for: stored or upright."),
@@ -89,7 +98,7 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     The same command goes on where an interrupted one was.
     """
     from fiberaug.jobs.conversion import plan_conversion
-    from fiberaug.jobs.converting import Job
+    from fiberaug.jobs.job import Job
     from fiberaug.jobs.preparing import Options
     from fiberaug.jobs.sources.options import SourceOptions
     from fiberaug.jobs.splitting import parse_split
@@ -97,13 +106,13 @@ def command(  # noqa: PLR0917  # Typer makes options of them
 
     options = Options(
         encode=encode, resize=resize, quality=quality, frame=annotation_frame,
-        group_by=group_by, on_error=on_error,
+        group_by=group_by, on_error=on_error, srgb=srgb,
     )  # fmt: skip
     job = Job(
         shard_size=parse_bytes(shard_size, name="--shard-size"), workers=workers,
         seed=seed, keep_order=keep_order, allow_empty_class=allow_empty_class,
         progress=True, split=parse_split(split), stratify=stratify, options=options,
-        engine=engine,
+        engine=engine, near_copies=near_copies, dedupe=dedupe,
     )  # fmt: skip
     hints = SourceOptions(
         classes=class_names.split(",") if class_names else None, images=images,

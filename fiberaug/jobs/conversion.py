@@ -9,9 +9,12 @@ from typing import Any
 from tqdm import tqdm
 
 from fiberaug.errors import UsageError
-from fiberaug.jobs.converting import Job, convert_source, plan_shards
+from fiberaug.jobs.converting import Bar, convert_source
 from fiberaug.jobs.frames import check_frames
+from fiberaug.jobs.gathering import Copies, find_copies
 from fiberaug.jobs.items import Source
+from fiberaug.jobs.job import Job
+from fiberaug.jobs.layout import plan_shards
 from fiberaug.jobs.preparing import Options
 from fiberaug.jobs.sources.finding import find_source
 from fiberaug.jobs.sources.options import SourceOptions
@@ -41,22 +44,29 @@ class Conversion:
     job: Job
     """How."""
 
+    copies: Copies | None = None
+    """Near-copies among its images, where they matter."""
+
     def describe(self) -> str:
         """Return what was found and what would be written, a line each."""
         items = self.source.items
-        shards = plan_shards(items, self.job)
+        shards = plan_shards(items, self.job, self.copies)
         parts = {shard.part: 0 for shard in shards}
         for shard in shards:
             parts[shard.part] += len(shard.rows)
         told = [f"{self.source.kind}: {self.source.said}"]
         size = format_bytes(int(items.sizes.sum()))
         told.append(f"to write: {counted(len(shards), 'shard')}, {size} of images")
+        if self.copies is not None and self.copies.spare.any():
+            spare = counted(int(self.copies.spare.sum()), "photo")
+            kept = "left out" if self.job.dedupe else "in one part with it"
+            told.append(f"{spare} like another, {kept}")
         told += [f"  {count:>8}  in {part}" for part, count in parts.items() if part]
         return "\n".join(told)
 
     def run(self) -> Manifest:
         """Write the shards; see :func:`convert`."""
-        return convert_source(self.source, self.store, self.job)
+        return convert_source(self.source, self.store, self.job, self.copies)
 
 
 def plan_conversion(
@@ -83,7 +93,11 @@ def plan_conversion(
     found = listed(job.options.frame)
     picture = here.with_name(f"{here.name}-annotation-frame.png")
     check_frames(found, job.options, picture, listed, progress=job.progress)
-    return Conversion(source=found, store=store, job=job)
+    copies = None
+    if job.looks_for_copies:
+        with Bar(len(found.items), "near-copies", shown=job.progress) as bar:
+            copies = find_copies(found, workers=job.processes, told=bar.told)
+    return Conversion(source=found, store=store, job=job, copies=copies)
 
 
 def convert(
@@ -98,9 +112,12 @@ def convert(
     split: str | Mapping[str, float] | None = None,
     stratify: bool = False,
     group_by: str | None = None,
+    near_copies: str = "together",
+    dedupe: bool = False,
     resize: int | None = None,
     encode: str = "keep",
     quality: int = 90,
+    srgb: bool = False,
     annotation_frame: str | None = None,
     on_error: str = "skip",
     classes: Sequence[str] | None = None,
@@ -139,9 +156,14 @@ def convert(
         stratify: Split each class alike.
         group_by: What must stay in one part: ``"folder"``, or a regular expression
             whose groups in the key name it, such as ``r"(patient[0-9]+)_"``.
+        near_copies: ``together``: photos that look the same stay in one part of a
+            split, for which each is looked at before; ``ignore`` does not look.
+        dedupe: Write one of photos that look the same; the others are listed.
         resize: Length of the shorter side, px; smaller images stay as they are.
         encode: ``keep``, ``jpeg``, ``webp`` or ``png``.
         quality: Of JPEG and WebP, 1 to 100.
+        srgb: Bring images with an embedded colour profile to sRGB; they are encoded
+            anew. Others stay as they are.
         annotation_frame: Whether annotations are for the ``stored`` or the ``upright``
             pixels of images that their EXIF orientation turns; asked for where the
             annotations do not tell.
@@ -179,13 +201,13 @@ def convert(
         )  # fmt: skip
     options = Options(
         encode=encode, resize=resize, quality=quality, frame=annotation_frame,
-        group_by=group_by, on_error=on_error,
+        group_by=group_by, on_error=on_error, srgb=srgb,
     )  # fmt: skip
     job = Job(
         shard_size=parse_bytes(shard_size, name="shard_size"), workers=workers,
         seed=seed, keep_order=keep_order, allow_empty_class=allow_empty_class,
         progress=progress, split=parse_split(split), stratify=stratify,
-        options=options, engine=engine,
+        options=options, engine=engine, near_copies=near_copies, dedupe=dedupe,
     )  # fmt: skip
     hints = SourceOptions(
         classes=classes, images=images, listed=listed, columns=columns or {},

@@ -13,6 +13,7 @@ from fiberaug.decode.header import ImageLimits, read_header
 from fiberaug.decode.image import decode_mask
 from fiberaug.decode.text import JSON_BYTES
 from fiberaug.errors import LimitExceeded, SampleBroken
+from fiberaug.jobs.color import to_srgb
 from fiberaug.jobs.encoding import recode
 from fiberaug.jobs.framing import Placing, is_stored
 from fiberaug.jobs.items import Item, Raw
@@ -37,6 +38,9 @@ class Options:
 
     quality: int = 90
     """Of JPEG and WebP, 1 to 100."""
+
+    srgb: bool = False
+    """Bring images with an embedded colour profile to sRGB."""
 
     frame: str | None = None
     """Frame of annotations that do not say it: ``stored`` or ``upright``."""
@@ -67,10 +71,13 @@ def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
         SampleBroken: The image is none, or annotations do not fit it.
         FrameUnknown: Nothing tells the frame of the annotations.
     """
+    image = raw.image
+    if options.srgb:
+        again = to_srgb(image, encoding=options.encode, quality=options.quality)
+        image = image if again is None else again
     extension, data = recode(
-        raw.image, encoding=options.encode, resize=options.resize,
-        quality=options.quality,
-    )  # fmt: skip
+        image, encoding=options.encode, resize=options.resize, quality=options.quality
+    )
     if raw.kept:
         added = _added(item, None, options)
         return Prepared(*keep(raw, extension, data, added, place_mask=_placed))

@@ -88,6 +88,7 @@ def test_the_options_of_convert_reach_it(photos, tmp_path):
         "source": "", "from": "folder", "shard_size": 256_000_000, "seed": 0,
         "keep_order": True, "resize": 20, "encode": "webp", "quality": 50,
         "annotation_frame": None, "split": {}, "stratify": False, "group_by": None,
+        "near_copies": None, "dedupe": False, "srgb": False,
     }  # fmt: skip
 
 

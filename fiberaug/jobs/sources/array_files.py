@@ -144,7 +144,9 @@ def _attempt(name: str, stored: Stored) -> NDArray[Any] | DataRefused:
     try:
         with Refusing(f"the array {name!r} of {stored.path} cannot be read"):
             if stored.entry is None:
-                return np.asarray(np.load(stored.path, mmap_mode="r"))
+                return np.asarray(
+                    np.load(stored.path, mmap_mode="r", allow_pickle=False)
+                )
             with zipfile.ZipFile(stored.path) as archive:
                 return _unpacked(stored, archive, archive.getinfo(stored.entry))
     except DataRefused as error:
