@@ -35,7 +35,8 @@ def make_coco(root: Path) -> Path:
     images, annotations = [], []
     for i in range(24):
         name = f"scene{i // 3}/{i:02d}.png"
-        pixels = rng.integers(0, 60, (96, 128, 3), np.uint8)
+        clouds = rng.integers(0, 200, (6, 8, 3), np.uint8)
+        pixels = cv2.resize(clouds, (128, 96), interpolation=cv2.INTER_CUBIC)
         x, y, r = (int(v) for v in rng.integers((30, 30, 5), (60, 60, 20)))
         cv2.circle(pixels, (x, y), r, (255, 255, 255), -1)
         cv2.rectangle(pixels, (90, 10), (119, 19), (200, 120, 0), -1)
