@@ -12,12 +12,15 @@ KEY, SECRET = "KEYCANARY", "WORDCANARY"
 def s3_server(objects: Mapping[str, bytes], *, bucket: str = "photos") -> Iterator[int]:
     """Serve objects of a bucket while the ``with`` block runs; gives the port."""
     import boto3
+    import urllib3
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         port = server.get_host_and_port()[1]
+        # All servers of a process share their buckets.
+        urllib3.request("POST", f"http://127.0.0.1:{port}/moto-api/reset")
         client = boto3.client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{port}",

@@ -9,7 +9,6 @@ import time
 
 import boto3
 import pytest
-import urllib3
 from s3server import KEY, SECRET, s3_server, use_s3
 from sets import photo
 from typer.testing import CliRunner
@@ -40,13 +39,10 @@ def bucket(monkeypatch):
     """A client of an empty bucket ``photos`` on this machine."""
     with s3_server({}) as port:
         use_s3(monkeypatch, port)
-        # All servers of a process share their buckets.
-        urllib3.request("POST", f"http://127.0.0.1:{port}/moto-api/reset")
         client = boto3.client(
             "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
             aws_access_key_id=KEY, aws_secret_access_key=SECRET,
         )  # fmt: skip
-        client.create_bucket(Bucket="photos")
         yield client
 
 
