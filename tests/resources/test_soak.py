@@ -31,4 +31,5 @@ def test_every_sample_comes_once_through_kills_and_nothing_grows(
     assert worker["threads"] <= 16
     if source == "http":
         assert figures["sent_mib"] >= figures["set_mib"]
-        assert worker["cache_mib"] <= 75e6 / 2**20
+        # Files are looked at one after the other, while others come and go.
+        assert worker["cache_mib"] <= 1.1 * 75e6 / 2**20
