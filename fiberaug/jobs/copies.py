@@ -23,8 +23,8 @@ __all__ = ["Fingerprint", "fingerprint_of", "near_copies"]
 _CELLS = 256  # pixels of a thumbnail
 _CONTRAST = 50.0  # standard deviation that thumbnails are scaled to, levels
 _FAINT, _PLAIN = 3.0, 5.0  # standard deviation: no hash below, no scaling below
-_PLAIN_LEVELS = 2
-_WINDOW = 64  # neighbours in a run that a photo is compared with
+_PLAIN_LEVELS, _PLAIN_TOTAL = 2, 2 * _CELLS
+_WINDOW = 32  # neighbours in a run that a photo is compared with
 _SHARED = 3  # bands that agree in a candidate pair
 _BITS_SET = np.array([byte.bit_count() for byte in range(256)], np.uint8)
 _BLOCK = 4096  # thumbnails that are in memory as numbers
@@ -53,8 +53,7 @@ def fingerprint_of(data: bytes | memoryview) -> Fingerprint:
         np.asarray(cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA), "u1")
         for side in (32, 16)
     )
-    # Rounded: what symmetry makes zero is noise, other in every machine.
-    waves = np.round(cv2.dct(small.astype(np.float64))[:8, :8], 3)
+    waves = cv2.dct(small.astype(np.float64))[:8, :8].round(3)  # zeros are noise
     bits = np.packbits(waves > np.median(waves))
     return Fingerprint(int.from_bytes(bits.tobytes()), thumbnail)
 
@@ -76,8 +75,8 @@ def near_copies(
     a corner, such as an opaque box of 5 percent, hides a copy; letters mostly do not.
 
     Candidates agree in 3 of ``most_bits + 3`` bands of the hash, which no pair within
-    ``most_bits`` can avoid. Given up: where more than 65 photos agree in the same bands
-    they are sorted by hash and thumbnail, and those over 64 places apart are compared
+    ``most_bits`` can avoid. Given up: where more than 33 photos agree in the same bands
+    they are sorted by hash and thumbnail, and those over 32 places apart are compared
     through other bands, or not at all; flat images of one brightness likewise.
 
     Args:
@@ -107,17 +106,17 @@ def near_copies(
     root = np.arange(len(one))
     plain = np.flatnonzero(spread < _PLAIN)
     plain = plain[np.argsort(total[one[plain]], kind="stable")]
-    total = total[one[plain]]
-    for a, b in _neighbours(root, plain, total, _PLAIN_LEVELS * _CELLS):
+    for a, b in _neighbours(root, plain, total[one[plain]], _PLAIN_TOTAL):
         near = _distances(cells, one[a], one[b], None) <= _PLAIN_LEVELS
         _join(root, a[near], b[near])
     rich = np.flatnonzero(spread >= _FAINT)
-    for mask in _masks(most_bits):
+    for least, mask in enumerate(_masks(most_bits)):
         key = bits[rich] & mask
         by = np.argsort(key, kind="stable")
         for i, j in _neighbours(root, rich[by], key[by], 0):
-            other = (bits[i] ^ bits[j])[:, None].view(np.uint8)
-            near = _BITS_SET[other].sum(1) <= most_bits
+            other = _BITS_SET[(bits[i] ^ bits[j])[:, None].view(np.uint8)].sum(1)
+            # Equal hashes lie side by side in every run: once is enough.
+            near = (other <= most_bits) & (other >= min(least, 1))
             a, b = i[near], j[near]
             near = _distances(cells, one[a], one[b], gain) <= most_levels
             _join(root, a[near], b[near])
@@ -191,13 +190,11 @@ def _distances(
     gain: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
     """Return mean absolute differences, with a gain of thumbnails of mean 0."""
-    found = np.empty(len(a), np.float32)
+    pairs, found = np.stack([a, b]), np.empty(len(a), np.float32)
     for at in range(0, len(a), _BLOCK):
-        sides = []
-        for photos in (a[at : at + _BLOCK], b[at : at + _BLOCK]):
-            rows = cells[photos].astype(np.float32)
-            if gain is not None:
-                rows = (rows - rows.mean(1, keepdims=True)) * gain[photos, None]
-            sides.append(rows)
-        found[at : at + _BLOCK] = np.abs(sides[0] - sides[1]).mean(1)
+        photos = pairs[:, at : at + _BLOCK]
+        rows = cells[photos].astype(np.float32)
+        if gain is not None:
+            rows = (rows - rows.mean(2, keepdims=True)) * gain[photos][:, :, None]
+        found[at : at + _BLOCK] = np.abs(rows[0] - rows[1]).mean(1)
     return found
