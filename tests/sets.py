@@ -1,13 +1,18 @@
 """Small pictures and samples that tests write as shards."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fiberaug.jobs.encoding import encode_image
 
-__all__ = ["cut_jpeg", "photo", "samples"]
+__all__ = ["DATA", "cut_jpeg", "photo", "samples"]
+
+DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[2] / "shared/data"))
+"""Real data to run on, where it is there."""
 
 
 def photo(i: int, height: int = 40, width: int = 48) -> np.ndarray:

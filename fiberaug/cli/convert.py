@@ -14,9 +14,7 @@ __all__ = ["command"]
 
 def command(  # noqa: PLR0917  # Typer makes options of them
     src: Annotated[Path, typer.Argument(help="Folder or file of images.")],
-    dst: Annotated[
-        str, typer.Argument(help="New folder for the shards; s3://, gs://, hf:// too.")
-    ],
+    dst: Annotated[str, typer.Argument(help="New folder for the shards, or s3://.")],
     source: Annotated[
         str,
         typer.Option(
@@ -120,16 +118,13 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         allow_outside=allow_outside,
     )  # fmt: skip
     conversion = plan_conversion(src, dst, source=source, hints=hints, job=job)
-    there = conversion.store.size("dataset.json") is not None
-    if not there:
-        print(conversion.describe())
-    if dry_run:
-        return
-    manifest = conversion.run()
-    if there:
+    if conversion.known is not None:
         place = conversion.store.place
         print(f"nothing to do: {place} was written before by this very command")
-    _report(manifest, conversion)
+    else:
+        print(conversion.describe())
+    if not dry_run:
+        _report(conversion.run(), conversion)
 
 
 def _pairs(columns: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from fiberaug.jobs.frames import check_frames
 from fiberaug.jobs.gathering import Copies, find_copies
 from fiberaug.jobs.items import Source
 from fiberaug.jobs.job import Job
-from fiberaug.jobs.layout import plan_shards
+from fiberaug.jobs.layout import Planned, plan_shards
 from fiberaug.jobs.preparing import Options
 from fiberaug.jobs.sources.finding import find_source
 from fiberaug.jobs.sources.options import SourceOptions
 from fiberaug.jobs.splitting import parse_split
 from fiberaug.jobs.stores import LocalStore, Store, store_of
-from fiberaug.jobs.target import check_free
+from fiberaug.jobs.target import check_free, find_finished
 from fiberaug.jobs.writing import ShardWriter
 from fiberaug.shards.manifest import FILE, Manifest
 from fiberaug.shards.urls import file_name
@@ -44,19 +45,38 @@ class Conversion:
     job: Job
     """How."""
 
-    copies: Copies | None = None
-    """Near-copies among its images, where they matter."""
+    @cached_property
+    def known(self) -> Manifest | None:
+        """The set that this very conversion has written before.
+
+        Raises:
+            UsageError: Another set is there.
+        """
+        return find_finished(self.store, self.job.arguments(self.source))
+
+    @cached_property
+    def copies(self) -> Copies | None:
+        """Near-copies among its images, where they matter: each is looked at."""
+        if not self.job.looks_for_copies:
+            return None
+        shown = self.job.progress
+        with Bar(len(self.source.items), "near-copies", shown=shown) as bar:
+            return find_copies(self.source, workers=self.job.processes, told=bar.told)
+
+    @cached_property
+    def planned(self) -> list[Planned]:
+        """The shards that are to be written."""
+        return plan_shards(self.source.items, self.job, self.copies)
 
     def describe(self) -> str:
         """Return what was found and what would be written, a line each."""
-        items = self.source.items
-        shards = plan_shards(items, self.job, self.copies)
-        parts = {shard.part: 0 for shard in shards}
-        for shard in shards:
+        parts = {shard.part: 0 for shard in self.planned}
+        for shard in self.planned:
             parts[shard.part] += len(shard.rows)
         told = [f"{self.source.kind}: {self.source.said}"]
-        size = format_bytes(int(items.sizes.sum()))
-        told.append(f"to write: {counted(len(shards), 'shard')}, {size} of images")
+        size = format_bytes(int(self.source.items.sizes.sum()))
+        shards = counted(len(self.planned), "shard")
+        told.append(f"to write: {shards}, {size} of images")
         if self.copies is not None and self.copies.spare.any():
             spare = counted(int(self.copies.spare.sum()), "photo")
             kept = "left out" if self.job.dedupe else "in one part with it"
@@ -66,7 +86,13 @@ class Conversion:
 
     def run(self) -> Manifest:
         """Write the shards; see :func:`convert`."""
-        return convert_source(self.source, self.store, self.job, self.copies)
+        if self.known is not None:
+            _log.info("%s was written before by the same conversion", self.store.place)
+            return self.known
+        _log.info("%s", self.describe())
+        return convert_source(
+            self.source, self.store, self.job, self.planned, self.copies
+        )
 
 
 def plan_conversion(
@@ -93,11 +119,7 @@ def plan_conversion(
     found = listed(job.options.frame)
     picture = here.with_name(f"{here.name}-annotation-frame.png")
     check_frames(found, job.options, picture, listed, progress=job.progress)
-    copies = None
-    if job.looks_for_copies:
-        with Bar(len(found.items), "near-copies", shown=job.progress) as bar:
-            copies = find_copies(found, workers=job.processes, told=bar.told)
-    return Conversion(source=found, store=store, job=job, copies=copies)
+    return Conversion(source=found, store=store, job=job)
 
 
 def convert(
@@ -142,8 +164,8 @@ def convert(
 
     Args:
         src: A folder or file, or samples as :meth:`ShardWriter.write` takes them.
-        dst: Folder for the shards, or ``s3://``, ``gs://``, ``hf://`` (of files only):
-            each shard is made here and sent whole.
+        dst: Folder for the shards, or ``s3://`` (of files only): each shard is made
+            here and sent whole.
         source: What ``src`` is: ``folder`` (of class folders), ``csv`` (also Parquet
             and JSON lines), ``coco``, ``voc``, ``yolo``, ``masks``, ``hf``, ``arrays``
             or ``shards``; ``auto`` looks what lies there.
@@ -213,9 +235,7 @@ def convert(
         classes=classes, images=images, listed=listed, columns=columns or {},
         origin=origin, masks=masks, allow_outside=allow_outside,
     )  # fmt: skip
-    conversion = plan_conversion(src, dst, source=source, hints=hints, job=job)
-    _log.info("%s", conversion.describe())
-    return conversion.run()
+    return plan_conversion(src, dst, source=source, hints=hints, job=job).run()
 
 
 def _write_all(

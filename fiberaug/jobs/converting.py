@@ -1,7 +1,6 @@
 """A source of images to shards: the same bytes from any workers, on any machine."""
 
 import json
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -17,35 +16,37 @@ from fiberaug.jobs.gathering import Copies
 from fiberaug.jobs.items import Items, Source
 from fiberaug.jobs.job import Job
 from fiberaug.jobs.journal import Journal
-from fiberaug.jobs.layout import Planned, plan_shards
+from fiberaug.jobs.layout import Planned
 from fiberaug.jobs.raycrew import run_on_ray
 from fiberaug.jobs.stores import Store
-from fiberaug.jobs.target import ERRORS, Target, find_finished
+from fiberaug.jobs.target import ERRORS, Target
 from fiberaug.jobs.unit import Unit, Written
 from fiberaug.shards.manifest import Manifest, ShardEntry
 from fiberaug.sizes import format_bytes
 
 __all__ = ["Bar", "convert_source"]
 
-_log = logging.getLogger("fiberaug")
 _IMAGE = "jpg;png;webp;bmp;tif;gif;ppm"
 
 
 def convert_source(
-    source: Source, store: Store, job: Job, copies: Copies | None = None
+    source: Source,
+    store: Store,
+    job: Job,
+    planned: Sequence[Planned],
+    copies: Copies | None = None,
 ) -> Manifest:
     """Write a source's samples as shards; see :func:`fiberaug.convert`.
 
-    ``copies`` are needed where the job looks for them.
+    Args:
+        source: The source.
+        store: Where the shards go.
+        job: How.
+        planned: The shards: :func:`fiberaug.jobs.layout.plan_shards`.
+        copies: Near-copies, where the job looks for them.
     """
-    arguments = job.arguments(source)
-    known = find_finished(store, arguments)
-    if known is not None:
-        _log.info("%s was written before by the same conversion", store.place)
-        return known
     source.items.check_keys()
-    planned = plan_shards(source.items, job, copies)
-    target = Target(store, arguments, resume=True)
+    target = Target(store, job.arguments(source), resume=True)
     written = list(_run(store, source, planned, job))
     target.drop_others([shard.name for shard in planned])
     told = [error for one in written for error in one.errors]

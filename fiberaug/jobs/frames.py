@@ -98,6 +98,7 @@ def _told(
             )
             continue
         tiles.append(_captioned(_drawn(prepared, source), frame))
+    picture.parent.mkdir(parents=True, exist_ok=True)
     _beside(tiles).save(picture)
     return (
         f"{Path(source.root, item.place)} is turned by its EXIF orientation, and"

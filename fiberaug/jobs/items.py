@@ -84,7 +84,11 @@ class Items:
         labels: NDArray[np.int64],
     ) -> None:
         self._keys, self._places, self._notes = keys, places, notes
-        self.sizes, self._labels = sizes, labels
+        self.sizes = sizes
+        """Bytes, int64 [N]."""
+
+        self.labels = labels
+        """Class ids, int64 [N]; items without one share a number."""
 
     @classmethod
     def of(cls, items: Iterable[Item]) -> Self:
@@ -108,7 +112,7 @@ class Items:
 
     def __getitem__(self, row: int) -> Item:
         """Return one item."""
-        label = int(self._labels[row])
+        label = int(self.labels[row])
         return Item(
             self._keys[row].decode(),
             self._places[row].decode(errors="surrogateescape"),
@@ -128,13 +132,8 @@ class Items:
             self._places.take(rows),
             self._notes.take(rows),
             self.sizes[rows],
-            self._labels[rows],
+            self.labels[rows],
         )
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Class ids, int64 [N]; items without one share a number."""
-        return self._labels
 
     def groups(self, rule: Callable[[str], str] | None) -> NDArray[np.uint64]:
         """Return a hash of each item's group, uint64 [N]; without a rule of its key."""
@@ -144,7 +143,7 @@ class Items:
     def tar_bytes(self) -> NDArray[np.int64]:
         """Return about what each takes in a tar, with its label and its notes."""
         notes = np.array([len(note) for note in self._notes], np.int64)
-        labels = np.where(self._labels == _NO_LABEL, 0, member_bytes(1))
+        labels = np.where(self.labels == _NO_LABEL, 0, member_bytes(1))
         return (
             member_bytes(self.sizes)
             + labels
@@ -154,7 +153,7 @@ class Items:
     def relabelled(self, ids: Sequence[int]) -> "Items":
         """Return the items with class ids looked up in a table."""
         table = np.asarray([*ids, _NO_LABEL], np.int64)
-        labels = table[np.where(self._labels == _NO_LABEL, len(ids), self._labels)]
+        labels = table[np.where(self.labels == _NO_LABEL, len(ids), self.labels)]
         return Items(self._keys, self._places, self._notes, self.sizes, labels)
 
     def shuffled(self, seed: int) -> NDArray[np.int64]:
@@ -169,7 +168,7 @@ class Items:
         total = blake2b(digest_size=16)
         for column in (self._keys, self._places, self._notes):
             column.add_to(total)
-        for numbers in (self.sizes, self._labels):
+        for numbers in (self.sizes, self.labels):
             total.update(np.ascontiguousarray(numbers, "<i8").tobytes())
         return total.digest()
 
@@ -229,7 +228,7 @@ class Source:
 
     def digest(self) -> str:
         """Return a hash of all that was listed, and of how it is read."""
-        told = (repr(self.reader), self.classes, dict(self.fields))
+        told = (repr(self.reader), self.classes, dict(self.fields), dict(self.about))
         return blake2b(
             repr(told).encode() + self.items.digest(), digest_size=16
         ).hexdigest()

@@ -102,8 +102,9 @@ def assign(
     """Return the number of the part of each sample, int64 [N].
 
     Groups are dealt one after the other, in an order that their names and the seed
-    decide, each to the part that lacks most of what it holds. A part has its share of
-    the samples, and of each class where ``labels`` are given, to within a group.
+    decide, each to the part that lacks most of what it holds. A part has at most its
+    share of the samples and a group more. With ``labels`` it is each class that counts;
+    without groups each is split to within a sample.
 
     Args:
         groups: A hash of each sample's group, uint64 [N].

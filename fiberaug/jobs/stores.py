@@ -19,7 +19,6 @@ from fiberaug.shards.urls import check_url, redact, scheme
 __all__ = ["LocalStore", "ObjectStore", "Store", "store_of"]
 
 _Result = TypeVar("_Result")
-_WRITTEN = ("s3", "gs", "hf")
 _TRIES = 5
 _PAUSE_S = 0.5
 
@@ -70,10 +69,9 @@ def store_of(dst: str | Path) -> Store:
     if scheme(text) is None:
         return LocalStore(Path(text).absolute())
     check_url(text)
-    if scheme(text) not in _WRITTEN:
+    if scheme(text) != "s3":
         raise UsageError(
-            f"{redact(text)!r} cannot be written to: a folder, or"
-            f" {', '.join(f'{name}://' for name in _WRITTEN)}"
+            f"{redact(text)!r} cannot be written to; a folder or s3:// can"
         )
     return ObjectStore(text.rstrip("/"))
 
@@ -241,8 +239,8 @@ class ObjectStore:
     def _send(self, path: Path, name: str) -> None:
         self._tried(lambda: self._files().put_file(str(path), self._path(name)))
 
-    def _files(self) -> Any:  # noqa: ANN401  # three libraries' classes
-        return file_system(scheme(self.url) or "")
+    def _files(self) -> Any:  # noqa: ANN401  # fsspec has no types
+        return file_system("s3")
 
     def _path(self, name: str) -> str:
         return f"{self.url.partition('://')[2]}/{name}"

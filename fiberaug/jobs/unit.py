@@ -14,7 +14,7 @@ from fiberaug.jobs.preparing import Options, Prepared, prepare
 from fiberaug.shards.manifest import ShardEntry
 from fiberaug.shards.writer import ShardFileWriter, check_size
 
-__all__ = ["Unit", "Written", "write_unit"]
+__all__ = ["Unit", "Written"]
 
 _FORMAT = 1  # of what a unit writes: raised when the same unit gives other bytes
 
@@ -63,34 +63,29 @@ class Unit:
             UsageError: Nothing tells the frame of a sample's annotations.
             StoreError: A file cannot be read or written.
         """
-        return write_unit(self, folder)
-
-
-def write_unit(unit: Unit, folder: Path) -> Written:
-    """Write the shard of a unit; see :meth:`Unit.write`."""
-    writer = ShardFileWriter(folder / unit.name)
-    errors: list[dict[str, str]] = []
-    try:
-        for item in unit.items:
-            check_wanted()
-            try:
-                prepared = _prepare(unit, item)
-            except DataRefused as error:
-                if unit.options.on_error == "fail":
-                    raise
-                errors.append(_line(unit, item, "left out", str(error)))
-                count(1, item.size, 1)
-                continue
-            writer.write(item.key, prepared.members)
-            errors += [_line(unit, item, "kept", text) for text in prepared.doubts]
-            count(1, item.size, 0)
-        if not writer.samples:
+        writer = ShardFileWriter(folder / self.name)
+        errors: list[dict[str, str]] = []
+        try:
+            for item in self.items:
+                check_wanted()
+                try:
+                    prepared = _prepare(self, item)
+                except DataRefused as error:
+                    if self.options.on_error == "fail":
+                        raise
+                    errors.append(_line(self, item, "left out", str(error)))
+                    count(1, item.size, 1)
+                    continue
+                writer.write(item.key, prepared.members)
+                errors += [_line(self, item, "kept", text) for text in prepared.doubts]
+                count(1, item.size, 0)
+            if not writer.samples:
+                writer.discard()
+                return Written(None, errors, 0)
+            return Written(writer.publish(Describer()), errors, writer.samples)
+        except BaseException:
             writer.discard()
-            return Written(None, errors, 0)
-        return Written(writer.publish(Describer()), errors, writer.samples)
-    except BaseException:
-        writer.discard()
-        raise
+            raise
 
 
 def _prepare(unit: Unit, item: Item) -> Prepared:

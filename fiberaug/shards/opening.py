@@ -11,7 +11,7 @@ from fiberaug.shards.reader import ShardFile, ShardRef, build_index, check_bytes
 from fiberaug.shards.tar import Limits
 from fiberaug.shards.urls import is_remote
 
-__all__ = ["RemoteFile", "open_shard", "prefetch_shard", "read_index"]
+__all__ = ["RemoteFile", "check_digest", "open_shard", "prefetch_shard", "read_index"]
 
 
 class RemoteFile(ShardFile):
@@ -140,6 +140,16 @@ def _index(ref: ShardRef, cache: ShardCache) -> tuple[ShardIndex | None, list[Pa
 
 def _sound_index(path: Path, ref: ShardRef) -> ShardIndex:
     index = ShardIndex.open(path, shard=ref.name)
+    check_digest(index, ref)
+    return index
+
+
+def check_digest(index: ShardIndex, ref: ShardRef) -> None:
+    """Refuse an index that is not the one of the data set.
+
+    Raises:
+        ShardDamaged: Its checksum is another one.
+    """
     if ref.digest is not None and ref.digest != index.digest:
         raise ShardDamaged(
             f"the side-car has the checksum {index.digest}, the data set says"
@@ -147,7 +157,6 @@ def _sound_index(path: Path, ref: ShardRef) -> ShardIndex:
             shard=ref.name,
             stage="index",
         )
-    return index
 
 
 def _check_bytes(index: ShardIndex) -> Check:

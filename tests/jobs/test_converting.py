@@ -20,7 +20,7 @@ from PIL import Image
 from sets import photo
 
 from fiberaug import convert
-from fiberaug.errors import SampleBroken, UsageError
+from fiberaug.errors import SampleBroken, StoreError, UsageError
 from fiberaug.jobs import preparing
 from fiberaug.jobs.crew import run_jobs
 from fiberaug.jobs.journal import Journal
@@ -451,6 +451,40 @@ def test_a_finished_shard_that_was_harmed_is_written_anew(folder, tmp_path, harm
     converted(folder, tmp_path / "fresh")
 
     assert hashes(target) == hashes(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_source_that_vanishes_stops_the_conversion_and_loses_nothing(
+    folder, tmp_path, workers, monkeypatch
+):
+    """Each file that is gone would else be one more that was left out."""
+    source = tmp_path / "in"
+    shutil.copytree(folder, source)
+    real, target = preparing.prepare, tmp_path / "set"
+
+    def prepare(raw, item, options):
+        if list(target.glob(".converting/*.json")) and source.exists():
+            source.rename(tmp_path / "away")
+        return real(raw, item, options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fiberaug.jobs.unit.prepare", prepare)
+        with pytest.raises(StoreError, match=r"cannot read .*: No such file"):
+            converted(source, target, workers=workers)
+    assert not (target / "dataset.json").exists()
+    (tmp_path / "away").rename(source)
+    converted(source, target)
+    converted(folder, tmp_path / "fresh")
+
+    assert dict(read(target)) == dict(read(tmp_path / "fresh"))
+
+
+def test_a_finished_set_is_not_looked_through_again(folder, tmp_path, monkeypatch):
+    options = {"split": {"train": 0.5, "val": 0.5}}
+    manifest = converted(folder, tmp_path / "set", **options)
+    monkeypatch.setattr("fiberaug.jobs.conversion.find_copies", None)
+
+    assert converted(folder, tmp_path / "set", **options) == manifest
 
 
 def test_shards_that_are_no_longer_wanted_go(folder, tmp_path):

@@ -1,20 +1,17 @@
 """Copies of a photo are found by what they look like, and other photos are not."""
 
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sets import DATA
 
 from fiberaug.errors import SampleBroken, UsageError
 from fiberaug.jobs.copies import fingerprint_of, near_copies
 from fiberaug.jobs.encoding import encode_image
 
 SEEDS = st.integers(0, 10**6)
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[3] / "shared/data"))
 
 
 def scene(seed):

@@ -47,6 +47,13 @@ def test_a_turned_photo_is_drawn_both_ways_and_nothing_is_written(yolo, tmp_path
     assert not np.array_equal(left, right[:, : left.shape[1]]), "the boxes differ"
 
 
+def test_the_picture_has_its_folder_though_the_set_has_none(yolo, tmp_path):
+    with pytest.raises(UsageError, match="is turned"):
+        fiberaug.convert(yolo, tmp_path / "new/folder/out", progress=False)
+
+    assert (tmp_path / "new/folder/out-annotation-frame.png").exists()
+
+
 @pytest.mark.parametrize(
     ("frame", "box"),
     [

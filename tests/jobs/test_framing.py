@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fiberaug.decode.header import read_header
-from fiberaug.errors import SampleBroken
+from fiberaug.errors import LimitExceeded, SampleBroken
 from fiberaug.jobs.framing import FrameUnknown
 from fiberaug.jobs.items import Item, Items, Raw, Source
 from fiberaug.jobs.members import mask_member
@@ -185,6 +185,36 @@ def test_what_json_lacks_is_told_with_its_place(value, where):
         objects[1]["score"] = value
     with pytest.raises(SampleBroken, match=f"cannot be stored at {where}: "):
         prepare(raw._replace(notes=notes), Item("k", "p", 1), Options())
+
+
+def test_more_json_than_readers_take_is_refused_with_the_remedy():
+    raw = raw_of(1, 1, "upright")._replace(notes={"note": "x" * 2**20})
+    with pytest.raises(LimitExceeded, match="bytes of JSON, readers take 1048576"):
+        prepare(raw, Item("k", "p", 1), Options())
+
+
+def test_what_is_not_labelled_stays_and_areas_follow():
+    raw = raw_of(1, 6, "stored")
+    one = {"bbox": [8, 8, 24, 16], "area": 128.0,
+           "keypoints": [[8, 8, 2], [0, 0, 0]],
+           "segmentation": [[8, 8, 24, 8, 24, 16]]}  # fmt: skip
+    run = {"bbox": [8, 8, 24, 16], "segmentation": {"counts": [1], "size": [1, 1]}}
+    made = prepare(
+        raw._replace(notes={"objects": [one, run]}, members={}),
+        Item("k", "p", 1), Options(resize=HEIGHT // 2),
+    )  # fmt: skip
+    placed, left = json.loads(made.members["json"])["objects"]
+
+    assert placed["area"] == 32
+    assert placed["keypoints"][1] == [0, 0, 0]
+    x, y = placed["keypoints"][0][:2]
+    assert [x, y] in (
+        [placed["bbox"][i], placed["bbox"][j]] for i in (0, 2) for j in (1, 3)
+    )
+    corners = np.reshape(placed["segmentation"], (-1, 2))
+    assert [*corners.min(0), *corners.max(0)] == placed["bbox"]
+    assert "segmentation" not in left
+    assert any("outline of object 1" in doubt for doubt in made.doubts)
 
 
 class _Reader:

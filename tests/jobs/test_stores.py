@@ -99,6 +99,9 @@ def test_what_is_finished_is_kept_and_the_rest_is_written(
     left = objects(bucket)
     assert "set/dataset.json" not in left
     assert "set/.converting.json" in left
+    shards = {name for name in left if name.endswith(".tar")}
+    assert {f"{name}.idx" for name in shards} <= left.keys(), "the index goes first"
+    assert len(shards) == 2
 
     def count(self, path, name):
         sent.append(name)
@@ -169,7 +172,7 @@ def test_no_bucket_is_an_error_that_says_so(bucket, folder):
 @pytest.mark.parametrize(
     ("url", "error", "words"),
     [
-        ("http://host/set", UsageError, "cannot be written to: a folder, or s3://"),
+        ("http://host/set", UsageError, "cannot be written to; a folder or s3"),
         ("ftp://host/set", UsageError, "protocol 'ftp'"),
         ("s3://key:word@bucket/set", UsageError, "credentials"),
     ],

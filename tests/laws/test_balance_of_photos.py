@@ -1,17 +1,15 @@
 """subset, balance and epoch_size over ten unbalanced classes of real photos."""
 
-import os
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from dealt import places
+from sets import DATA
 
 import fiberaug
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[3] / "shared/data"))
 CLOTHING = DATA / "clothing-small/train"
 
 pytestmark = [

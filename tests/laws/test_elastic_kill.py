@@ -1,7 +1,6 @@
 """Killed anywhere and restarted with other ranks and workers, a run deals the same."""
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -13,11 +12,10 @@ import elastic_ranks
 import psutil
 import pytest
 from launching import environment
-from sets import samples
+from sets import DATA, samples
 
 import fiberaug
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[3] / "shared/data"))
 CLOTHING = DATA / "clothing-small/train"
 WORKERS = (0, 1, 2, 4)
 

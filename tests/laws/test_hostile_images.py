@@ -7,16 +7,15 @@ import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from sets import DATA
 
 from fiberaug.decode.fields import parse_fields
 from fiberaug.decode.sample import SampleDecoder
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[3] / "shared/data"))
 HOSTILE, UPRIGHT = DATA / "hostile-image-rs", DATA / "exif-orientation"
 
 TEXT = re.compile(r"LICENSE|README")

@@ -1,6 +1,5 @@
 """Boxes, masks and points land where the pixels went: coloured markers tell."""
 
-import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -14,13 +13,13 @@ import markers
 import numpy as np
 import pytest
 from markers import FILL, PALETTE, RADIUS_PX, SIZE, Case, coloured, extent
+from sets import DATA
 
 from fiberaug.augment.cpu import CpuEngine
 from fiberaug.augment.pipeline import as_pipeline
 from fiberaug.errors import UsageError
 from fiberaug.seeding import key
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[3] / "shared/data"))
 BCCD, CABLES = DATA / "bccd", DATA / "cables"
 TRANSFORMS = list(markers.cases(*SIZE))
 NO_BOXES = {"PiecewiseAffine"}  # too slow

@@ -1,20 +1,18 @@
 """Laws on data that other people made."""
 
 import json
-import os
 import shutil
 from hashlib import sha256
-from pathlib import Path
 
 import albumentations as A
 import pytest
 import webdataset
+from sets import DATA
 
 import fiberaug
 from fiberaug.jobs.indexing import index_shards
 from fiberaug.jobs.verifying import verify
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[3] / "shared/data"))
 CIFAR = DATA / "cifar10-shards"
 CLOTHING = DATA / "clothing-small/train"
 

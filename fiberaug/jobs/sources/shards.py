@@ -27,6 +27,7 @@ from fiberaug.shards.index import Field, ShardIndex
 from fiberaug.shards.limits import Limits
 from fiberaug.shards.manifest import Manifest
 from fiberaug.shards.naming import escape_folder
+from fiberaug.shards.opening import check_digest
 from fiberaug.shards.reader import ShardFile, ShardRef, map_file
 from fiberaug.shards.resolve import SIDE_CAR, resolve
 from fiberaug.shards.writer import member_bytes
@@ -189,13 +190,7 @@ def _items(
 
 def _check(ref: ShardRef, index: ShardIndex) -> None:
     """Refuse an index that cannot be right: the reader trusts what comes from it."""
-    if ref.digest is not None and ref.digest != index.digest:
-        raise ShardDamaged(
-            f"the side-car has the checksum {index.digest}, the data set says"
-            f" {ref.digest}; make dataset.json and the index again",
-            shard=ref.name,
-            stage="index",
-        )
+    check_digest(index, ref)
     begins, sizes = index.columns["offset"], index.columns["size"]
     wrong = (sizes > index.shard_bytes) | (begins > index.shard_bytes - sizes)
     if wrong.any():

@@ -35,8 +35,8 @@ class Description:
             DataRefused: It is broken.
         """
         try:
-            # All values as text, so that a class "no" is not False; makes no objects.
-            found = yaml.load(path.read_bytes(), Loader=yaml.BaseLoader)  # noqa: S506
+            # All values as text, so that a class "no" is not False.
+            found = yaml.load(path.read_bytes(), Loader=yaml.BaseLoader)  # noqa: S506  # makes text, lists and mappings alone
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise DataRefused(f"{path} is no YAML: {error}") from error
         if not isinstance(found, dict):

@@ -6,7 +6,6 @@ import os
 import pickle
 import tarfile
 import zipfile
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,14 +13,13 @@ import pytest
 from conversions import converted, streamed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sets import photo
+from sets import DATA, photo
 
 from fiberaug.errors import DataRefused, StoreError, UsageError
 from fiberaug.jobs.encoding import encode_image
 from fiberaug.jobs.sources.arrays import list_arrays, looks_like_arrays
 from fiberaug.jobs.sources.options import SourceOptions
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[4] / "shared/data"))
 real = [
     pytest.mark.data,
     pytest.mark.skipif(not DATA.is_dir(), reason="FIBERAUG_DATA names no folder"),

@@ -1,10 +1,9 @@
 """Laws of sources: told by what lies there, asked where that is two, never guessed."""
 
 import json
-from pathlib import Path
 
 import pytest
-from sets import photo
+from sets import DATA, photo
 
 import fiberaug
 from fiberaug.errors import UsageError
@@ -12,7 +11,6 @@ from fiberaug.jobs.encoding import encode_image
 from fiberaug.jobs.sources.finding import KINDS, find_source
 from fiberaug.jobs.sources.options import SourceOptions
 
-DATA = Path(__file__).parents[4] / "shared/data"
 GIVEN = {
     "classes": ["a"], "images": "x", "listed": "x", "columns": {"image": "x"},
     "origin": 1, "masks": True, "allow_outside": True,

@@ -1,7 +1,6 @@
 """Laws of masks: which belongs to which image, and that no value of them changes."""
 
 import json
-import os
 import pickle
 from pathlib import Path
 
@@ -11,14 +10,13 @@ from conversions import converted, streamed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sets import photo
+from sets import DATA, photo
 
 from fiberaug.errors import DataRefused, UsageError
 from fiberaug.jobs.encoding import encode_image
 from fiberaug.jobs.sources.masks import list_masks, looks_like_masks
 from fiberaug.jobs.sources.options import SourceOptions
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[4] / "shared/data"))
 CABLES = DATA / "cables"
 
 

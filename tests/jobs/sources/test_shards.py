@@ -15,12 +15,11 @@ from conversions import converted, streamed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sets import cut_jpeg, photo, samples
+from sets import DATA, cut_jpeg, photo, samples
 from tars import shard
 
 import fiberaug
 from fiberaug.errors import DataRefused, ShardDamaged, StoreError, UsageError
-from fiberaug.jobs.converting import convert_source
 from fiberaug.jobs.encoding import encode_image
 from fiberaug.jobs.indexing import index_shards
 from fiberaug.jobs.job import Job
@@ -28,11 +27,9 @@ from fiberaug.jobs.members import mask_member
 from fiberaug.jobs.preparing import Options, masks_member
 from fiberaug.jobs.sources.options import SourceOptions
 from fiberaug.jobs.sources.shards import list_shards, looks_like_shards
-from fiberaug.jobs.stores import LocalStore
 from fiberaug.jobs.verifying import verify
 from fiberaug.shards.naming import split_name
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[4] / "shared/data"))
 JPEG = encode_image(photo(1), "jpeg")
 
 
@@ -125,7 +122,7 @@ def test_any_cut_and_any_order_keep_the_set(tmp_path_factory, data):
         options=Options(), allow_empty_class=True, progress=False,
     )  # fmt: skip
 
-    manifest = convert_source(listed(folder / "in"), LocalStore(folder / "out"), job)
+    manifest = converted(listed(folder / "in"), folder / "out", job=job)
 
     assert members(folder / "out") == rows
     assert not verify(folder / "out", fields=manifest.fields).problems
@@ -417,7 +414,7 @@ def test_cifar_cut_anew_is_the_same_multiset(tmp_path):
         shard_size=1_000_000, workers=1, seed=7, keep_order=False, options=Options(),
         allow_empty_class=True, progress=False,
     )  # fmt: skip
-    manifest = convert_source(listed(src), LocalStore(tmp_path / "out"), job)
+    manifest = converted(listed(src), tmp_path / "out", job=job)
 
     assert members(tmp_path / "out") == members(src)
     assert (manifest.samples, len(manifest.shards)) == (1000, 3)

@@ -1,22 +1,20 @@
 """Laws of Pascal VOC: every box under its photo, and every trouble in the report."""
 
-import json
 import os
 import pickle
 import shutil
 import unicodedata
 from html import escape
 from io import BytesIO
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from conversions import converted, streamed
+from conversions import converted, report, streamed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sets import photo
+from sets import DATA, photo
 
 from fiberaug.errors import DataRefused, UsageError
 from fiberaug.jobs.encoding import encode_image
@@ -24,7 +22,6 @@ from fiberaug.jobs.framing import FrameUnknown
 from fiberaug.jobs.sources.options import SourceOptions
 from fiberaug.jobs.sources.voc import list_voc, looks_like_voc
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[4] / "shared/data"))
 BCCD = DATA / "bccd"
 DOG, CAT = ("dog", (3, 4, 20, 30)), ("cat", (0, 0, 48, 40))
 
@@ -74,9 +71,7 @@ def convert(src, dst, frame=None, **options):
     """Convert, and return the manifest, the samples and the lines of the report."""
     source = list_voc(src, SourceOptions(**options))
     manifest = converted(source, dst, frame=frame)
-    report = dst / "convert_errors.jsonl"
-    lines = report.read_text().splitlines() if report.exists() else []
-    return manifest, streamed(dst), [json.loads(line) for line in lines]
+    return manifest, streamed(dst), report(dst)
 
 
 def annotated(sample):

@@ -1,6 +1,5 @@
 """Laws of YOLO: shares of the sides become the pixels that were meant."""
 
-import json
 import os
 import pickle
 import shutil
@@ -9,11 +8,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from conversions import converted, streamed
+from conversions import converted, report, streamed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sets import photo
+from sets import DATA, photo
 
 from fiberaug.errors import DataRefused, UsageError
 from fiberaug.jobs.encoding import encode_image
@@ -22,7 +21,6 @@ from fiberaug.jobs.sources.options import SourceOptions
 from fiberaug.jobs.sources.voc import list_voc
 from fiberaug.jobs.sources.yolo import list_yolo, looks_like_yolo
 
-DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[4] / "shared/data"))
 BCCD = DATA / "bccd"
 WHOLE = "0 0.5 0.5 1 1\n"
 
@@ -59,9 +57,7 @@ def convert(src, dst, frame=None, **options):
     """Convert, and return the manifest, the samples and the lines of the report."""
     source = list_yolo(src, SourceOptions(**options))
     manifest = converted(source, dst, frame=frame)
-    report = dst / "convert_errors.jsonl"
-    lines = report.read_text().splitlines() if report.exists() else []
-    return manifest, streamed(dst), [json.loads(line) for line in lines]
+    return manifest, streamed(dst), report(dst)
 
 
 def annotated(sample):
