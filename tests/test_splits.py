@@ -157,6 +157,29 @@ def test_dealing_groups_keeps_them_whole_and_shares_within_a_group(
         assert (counts <= wanted + sizes.max() + 1e-9).all()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_small_groups_fill_what_a_large_one_leaves(seed):
+    groups = np.array([7] * 50 + list(range(100, 150)), np.uint64)
+    parts = assign(groups, {"a": 0.5, "b": 0.5}, seed=seed)
+
+    assert np.bincount(parts).tolist() == [50, 50]
+
+
+def test_a_part_is_a_set_of_its_own(folder, tmp_path):
+    """So that a state or a record of one is refused by another."""
+    converted(folder, tmp_path / "set", split=SHARES)
+    prints = {
+        part: fiberaug.StreamingDataset(
+            tmp_path / "set", split=part
+        ).shard_set.fingerprint
+        for part in ("all", *SHARES)
+    }
+
+    assert len(set(prints.values())) == 4
+    alone = fiberaug.StreamingDataset(str(tmp_path / "set/val-*.tar"))
+    assert alone.shard_set.fingerprint == prints["val"]
+
+
 def test_a_share_by_hash_does_not_move_when_data_is_added(tmp_path):
     rows = list(samples(60))
     fiberaug.convert(rows[:40], tmp_path / "old", progress=False)

@@ -87,7 +87,7 @@ def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
         members["cls"] = repr(label).encode()
     added = _added(item, label, options)
     doubts: list[str] = []
-    placed = [name for name in raw.members if _is_mask(name)]  # their order is bytes
+    placed = [name for name in raw.members if _is_mask(name)]
     if raw.notes is not None or placed:
         header = read_header(raw.image)
         size = read_header(data).upright

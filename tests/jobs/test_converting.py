@@ -479,6 +479,25 @@ def test_a_source_that_vanishes_stops_the_conversion_and_loses_nothing(
     assert dict(read(target)) == dict(read(tmp_path / "fresh"))
 
 
+def test_a_shard_that_lost_all_its_samples_goes(folder, tmp_path):
+    source = list_folder(folder, SourceOptions())
+    journal = Journal(LocalStore(tmp_path))
+
+    def unit(reader):
+        return Unit(
+            name="a.tar", root=str(folder), items=source.items.take(np.arange(4)),
+            reader=reader, options=Options(),
+        )  # fmt: skip
+
+    def broken(_):
+        raise SampleBroken("no image")
+
+    assert journal.write(unit(source.reader)).images == 4
+    assert (tmp_path / "a.tar").exists()
+    assert journal.write(unit(broken)).entry is None
+    assert not list(tmp_path.glob("a.tar*"))
+
+
 def test_a_finished_set_is_not_looked_through_again(folder, tmp_path, monkeypatch):
     options = {"split": {"train": 0.5, "val": 0.5}}
     manifest = converted(folder, tmp_path / "set", **options)

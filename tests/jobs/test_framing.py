@@ -134,6 +134,15 @@ def test_the_stated_size_wins_over_what_the_user_says():
     assert said == prepare(raw, Item("k", "p", 1), Options()).members
 
 
+def test_what_annotations_say_of_their_frame_wins_over_the_user():
+    raw = raw_of(1, 3, "stored", stated=False)._replace(frame="stored", members={})
+    said = prepare(raw, Item("k", "p", 1), Options(frame="upright")).members
+
+    assert said == prepare(raw, Item("k", "p", 1), Options(frame="stored")).members
+    other = prepare(raw._replace(frame="upright"), Item("k", "p", 1), Options()).members
+    assert said != other
+
+
 def test_annotations_for_another_size_are_refused():
     raw = raw_of(1, 6, "upright")._replace(stated=(50, 40))
     with pytest.raises(SampleBroken, match=r"50x40 px, the file has 64x96 px, up"):

@@ -19,6 +19,7 @@ from fiberaug.errors import StoreError, UsageError
 from fiberaug.jobs import stores
 from fiberaug.jobs.encoding import encode_image
 from fiberaug.jobs.stores import LocalStore, store_of
+from fiberaug.shards.netpolicy import Passing
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -162,6 +163,29 @@ def test_foreign_objects_are_never_written_over(bucket, folder):
     converted(folder, "s3://photos/other")
     with pytest.raises(UsageError, match="already holds a data set of another source"):
         converted(folder, "s3://photos/other", seed=3)
+
+
+@pytest.mark.parametrize(("failures", "fails"), [(4, False), (5, True)])
+def test_a_service_that_is_not_reached_is_asked_five_times(
+    bucket, monkeypatch, failures, fails
+):
+    real, left = stores.work, [failures]
+
+    def flaky(shown, act):
+        if left[0]:
+            left[0] -= 1
+            raise Passing("the service is not reached")
+        return real(shown, act)
+
+    monkeypatch.setattr(stores, "work", flaky)
+    monkeypatch.setattr(stores, "_PAUSE_S", 0)
+    store = store_of("s3://photos/set")
+    if fails:
+        with pytest.raises(StoreError, match="not reached, 5 times; the same command"):
+            store.write("a", b"x")
+    else:
+        store.write("a", b"x")
+    assert bool(objects(bucket)) != fails
 
 
 def test_no_bucket_is_an_error_that_says_so(bucket, folder):

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from sets import cut_jpeg, photo
+from sets import cut_jpeg, photo, samples
 
+import fiberaug
 from fiberaug.errors import UsageError
 from fiberaug.jobs.encoding import encode_image
 from fiberaug.jobs.indexing import index_shards
@@ -39,6 +40,20 @@ def place_of(shard, sample, extension):
     file = ShardFile(resolve(shard).refs[0])
     fields = {f.extension: f for f in file.index.fields(sample)}
     return fields[extension].offset
+
+
+def test_a_field_that_may_miss_is_not_missed(tmp_path):
+    """dataset.json says which fields may, better than the first sample does."""
+    rows = [
+        row if i % 2 else {**row, "label": None} for i, row in enumerate(samples(4))
+    ]
+    with fiberaug.ShardWriter(
+        tmp_path / "set", fields={"image": "png", "label?": "cls"}
+    ) as writer:
+        for row in reversed(rows):
+            writer.write(row)
+
+    assert verify(tmp_path / "set", progress=False).problems == []
 
 
 def test_a_sound_set_has_no_problem(ours, theirs):
