@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fiberaug.jobs.conversion import convert
     from fiberaug.jobs.writing import ShardWriter
     from fiberaug.loader import DataLoader
+    from fiberaug.merging import merge_tiles
     from fiberaug.processing import ImageProcessor, TextProcessor
     from fiberaug.recipe import Recipe
     from fiberaug.record import AppliedTransform, Record
@@ -56,6 +57,7 @@ __all__ = [
     "UsageError",
     "WorkerDied",
     "convert",
+    "merge_tiles",
     "replay",
 ]
 
@@ -64,6 +66,7 @@ _HOMES = {
     "jobs.conversion": ("convert",),
     "jobs.writing": ("ShardWriter",),
     "loader": ("DataLoader",),
+    "merging": ("merge_tiles",),
     "processing": ("ImageProcessor", "TextProcessor"),
     "recipe": ("Recipe",),
     "record": ("AppliedTransform", "Record"),

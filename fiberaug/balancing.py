@@ -11,9 +11,9 @@ from fiberaug.dealing import Balance, allocate
 from fiberaug.errors import UsageError
 from fiberaug.selecting import (
     WEIGHT_UNIT,
+    Chosen,
     Counts,
     Open,
-    Selection,
     class_counts,
     starts_of,
     weights_of,
@@ -57,7 +57,7 @@ def make_balance(
     shards: int,
     open_index: Open,
     classes: Sequence[str],
-    selection: Selection | None,
+    selection: Chosen | None,
     known: Counts | None,
 ) -> Balance:
     """Return how often each group is dealt.
@@ -130,7 +130,7 @@ def _of_classes(
 
 
 def _by_weights(
-    total: int | None, shards: int, open_index: Open, selection: Selection | None
+    total: int | None, shards: int, open_index: Open, selection: Chosen | None
 ) -> Balance:
     sums, samples = [0], 0
     for shard in range(shards):

@@ -1,7 +1,6 @@
 """A data set of tar shards: what is in it, in which order, and how a sample is made."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,9 @@ from fiberaug.decode.sample import SampleDecoder
 from fiberaug.engine import POLICIES, skips
 from fiberaug.errors import UsageError
 from fiberaug.jobs.mapping import resolve_fields
-from fiberaug.making import SOURCE, OnError, Setup
+from fiberaug.jobs.plain import resolve_any as resolve
+from fiberaug.making import OnError, Setup
+from fiberaug.manifests import record_context, run_manifest
 from fiberaug.passes import PassControl, PlainPass
 from fiberaug.planning import make_plan
 from fiberaug.ranks import Share
@@ -24,13 +25,15 @@ from fiberaug.record import RecordContext
 from fiberaug.selecting import Subset
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.readahead import windows_that_fit
-from fiberaug.shards.resolve import ShardSet, resolve
 from fiberaug.sharing import rank_range, steps
 from fiberaug.splits import Split, restrict
 from fiberaug.state import STATE_VERSION, check_state
+from fiberaug.tiled import BoxReader
+from fiberaug.tiling import Tiling
 
 if TYPE_CHECKING:
     from fiberaug.augment.cpu import CpuEngine
+    from fiberaug.shards.resolve import ShardSet
 
 __all__ = ["StreamingDataset"]
 
@@ -90,6 +93,14 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             or left out in turn.
         epoch_size: Positions of an epoch; None: the set once. Epochs go on where the
             last one ended.
+        tile: (height, width) of the tiles that each photo is cut into, px, one number
+            for a square; a tile is a sample. In training each epoch cuts elsewhere, as
+            far as the tiles still cover the photo. None: photos are whole.
+        overlap: Least overlap of neighbouring tiles, px.
+        visibility: Least part of a box's area, or of a mask's pixels, that a tile must
+            hold for the object to be there, in [0, 1].
+        keep_empty: False leaves out tiles without a box; the grid is then fixed, and
+            all annotations are read when the set is opened.
         views: How often each sample is augmented; it is decoded once. With more than 1,
             changed fields of batches are [B, V, ...] or lists of lists.
         decode: ``exact``, or a mapping with ``color`` (``rgb``, ``gray``, ``keep``),
@@ -138,6 +149,10 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         subset: Subset | None = None,
         balance: str | Mapping[str | int, float] | None = None,
         epoch_size: int | None = None,
+        tile: int | tuple[int, int] | None = None,
+        overlap: int = 0,
+        visibility: float = 0.1,
+        keep_empty: bool = True,
         views: int = 1,
         decode: str | Mapping[str, Any] = "exact",
         decoders: Mapping[str, Callable[[bytes], Any]] | None = None,
@@ -175,11 +190,6 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             shards, index_dir=index_dir, cache=store, allow_pipe=allow_pipe, skip=skip
         )
         self.shard_set, subset = restrict(self.shard_set, split, subset)
-        self.plan, rows = make_plan(
-            self.shard_set, train=train,
-            subset=subset, balance=balance, epoch_size=epoch_size,
-            seed=seed, shuffle=shuffle, lanes=lanes, unit=unit, window=max(1, window),
-        )  # fmt: skip
         manifest = self.shard_set.manifest
         self.classes: tuple[str, ...] = manifest.classes if manifest else ()
         self.extensions, self.specs = resolve_fields(self.shard_set, fields, skip=skip)
@@ -194,27 +204,28 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         options = parse_decode(decode if section is None else section)
         own = {k.lstrip(".").lower(): v for k, v in (decoders or {}).items()}
         self.views, self.ignore_index = views, ignore_index
-        cache = self.shard_set.cache
-        self.setup = Setup(
-            refs=self.shard_set.refs,
-            cache=cache,
-            windows=windows_that_fit(self.shard_set.refs, self.plan, cache),
-            plan=self.plan,
-            rows=rows,
-            decoder=SampleDecoder(
-                specs=self.specs,
-                classes={name: i for i, name in enumerate(self.classes)},
-                options=options,
-                decoders=own,
-                kinds={} if self.pipeline is None else self.pipeline.additional_targets,
-            ),
-            pipeline=self.pipeline,
-            on_error=on_error,
-            skip_shards=skip,
-            ignore_index=ignore_index,
-            views=views,
-            pixel_hash=pixel_hash,
+        refs, cache = self.shard_set.refs, self.shard_set.cache
+        decoder = SampleDecoder(
+            specs=self.specs,
+            classes={name: i for i, name in enumerate(self.classes)},
+            options=options,
+            decoders=own,
+            kinds={} if self.pipeline is None else self.pipeline.additional_targets,
         )
+        tiling = Tiling.of(
+            tile, overlap=overlap, visibility=visibility, keep_empty=keep_empty
+        )
+        self.plan, rows = make_plan(
+            self.shard_set, train=train, subset=subset, balance=balance,
+            epoch_size=epoch_size, tiling=tiling, boxes=BoxReader(refs, cache, decoder),
+            seed=seed, shuffle=shuffle, lanes=lanes, unit=unit, window=max(1, window),
+        )  # fmt: skip
+        self.setup = Setup(
+            refs=refs, cache=cache, windows=windows_that_fit(refs, self.plan, cache),
+            plan=self.plan, rows=rows, decoder=decoder, pipeline=self.pipeline,
+            on_error=on_error, skip_shards=skip, ignore_index=ignore_index, views=views,
+            pixel_hash=pixel_hash, tiling=tiling, shift_tiles=train and keep_empty,
+        )  # fmt: skip
         self._engine: CpuEngine | None = None
         self._cpu  # noqa: B018  # what does not fit the fields fails now
         self.recipe_hash = recipe_hash(
@@ -305,21 +316,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     def context(self, epoch: int) -> RecordContext:
         """Return what all records of an epoch share."""
         if self._context is None:
-            from fiberaug.augment.environment import environment_hash  # noqa: PLC0415
-
-            constant: tuple[dict[str, Any], ...] = ()
-            cpu = self._cpu
-            if cpu is not None and cpu.normalize is not None:
-                table = cpu.normalize
-                step = {"path": cpu.tail, "name": table.name, "params": table.params}
-                constant = (step,)
-            self._context = RecordContext(
-                epoch=0, seed=self.plan.seed, origin=SOURCE, decoder=self.setup.decode,
-                unit=self.plan.unit, recipe=self.recipe_hash,
-                environment=environment_hash(),
-                replayable=self.why_not_replayable() is None,
-                leaves=() if cpu is None else tuple(cpu.leaves), constant=constant,
-            )  # fmt: skip
+            self._context = record_context(self, self._cpu)
         return self._context.at(epoch)
 
     def why_not_replayable(self) -> str | None:
@@ -334,30 +331,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
 
     def manifest(self) -> dict[str, Any]:
         """Return what stands for a whole run once: enough to replay its records."""
-        from fiberaug.augment.environment import environment  # noqa: PLC0415
-
-        return {
-            "v": STATE_VERSION,
-            "shards": [ref.place for ref in self.shard_set.refs],
-            "index_dir": self._index_dir,
-            "fingerprint": self.shard_set.fingerprint,
-            "plan": self.plan.to_json(),
-            "classes": list(self.classes),
-            "fields": {s.name + "?" * s.optional: str(s) for s in self.specs},
-            "recipe": {
-                "hash": self.recipe_hash,
-                "cpu": None if self.pipeline is None else self.pipeline.identity(),
-                "decode": {
-                    **self.setup.decode,
-                    **asdict(self.setup.decoder.options),
-                },
-                "ignore_index": self.ignore_index,
-            },
-            "environment": environment(),
-            "train": self.train,
-            "views": self.views,
-            "pixel_hash": self.setup.pixel_hash,
-        }
+        return run_manifest(self, self._index_dir)
 
     def state(self, epoch: int, position: int) -> dict[str, Any]:
         """Return the state after ``position`` samples of ``epoch`` over all ranks."""

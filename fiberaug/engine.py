@@ -18,6 +18,7 @@ from fiberaug.losing import LostShards
 from fiberaug.making import Failure, Made, Maker, Setup
 from fiberaug.order import Order, open_order
 from fiberaug.record import PackedRecord
+from fiberaug.rows import Place
 from fiberaug.shards.readahead import ReadAhead
 
 __all__ = ["ATTEMPTS", "POLICIES", "Engine", "first_visit_of_stand_in", "skips"]
@@ -78,10 +79,10 @@ class Engine(Maker):
             self._orders[epoch] = found
         return found
 
-    def _place(self, epoch: int, shard: int, row: int) -> tuple[int, int]:
+    def _place(self, epoch: int, shard: int, row: int) -> Place:
         rows = self.setup.rows
         if rows is None:
-            return row, 0
+            return Place(row)
         return rows.place(epoch, shard, row, lambda: self._pool[shard].index)
 
     def deliver(self, epoch: int, position: int, *, pad: bool = False) -> Made:
@@ -170,11 +171,11 @@ class Engine(Maker):
             return _Broken(error, whole=True, number=row, visit=visit)
         index = row
         try:
-            index, again = self._place(epoch, shard, row)
+            index, again, tile = self._place(epoch, shard, row)
             visit += again
             if attempt:
                 visit = first_visit_of_stand_in(position, attempt - 1)
-            return self._views(shard, index, epoch, position, visit)
+            return self._views(shard, index, epoch, position, visit, tile)
         except (ShardDamaged, StoreError) as error:
             return _Broken(error, whole=True, number=index, visit=visit)
         except DataRefused as error:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numpy.typing import NDArray
 
 from fiberaug.augment.normalize import Finish
-from fiberaug.decode.header import ImageHeader
-from fiberaug.decode.sample import SampleDecoder
-from fiberaug.errors import FiberAugError
+from fiberaug.cutting import cut_fields
+from fiberaug.decode.sample import Decoded, SampleDecoder
+from fiberaug.errors import FiberAugError, SampleBroken
 from fiberaug.plan import Plan
 from fiberaug.progress import AUGMENT, DECODE, FETCH, READ, Progress
 from fiberaug.record import PackedRecord
@@ -20,7 +20,8 @@ from fiberaug.rows import Rows
 from fiberaug.seeding import ShardUids, key
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.pool import ShardPool
-from fiberaug.shards.reader import ShardRef
+from fiberaug.shards.reader import ShardFile, ShardRef
+from fiberaug.tiling import Tile, Tiling
 
 if TYPE_CHECKING:
     from fiberaug.augment import cpu
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["SOURCE", "Failure", "Made", "Maker", "OnError", "Setup", "pixel_hash"]
 
 SOURCE = "real"
+_UNIT = 2.0**-32  # of half of a key's first 8 bytes
 OnError = str | Callable[[FiberAugError], str]
 
 
@@ -71,6 +73,12 @@ class Setup:
 
     pixel_hash: bool = False
     """Whether records hold a hash of the augmented image."""
+
+    tiling: Tiling | None = None
+    """How photos are cut into tiles; None: they are whole."""
+
+    shift_tiles: bool = False
+    """Whether each epoch cuts a photo elsewhere."""
 
     @property
     def decode(self) -> Mapping[str, Any]:
@@ -131,7 +139,8 @@ class _Read(NamedTuple):
     number: int
     uid: int
     fields: dict[str, Any]
-    header: ImageHeader
+    orientation: int
+    tile: Tile | None = None
 
 
 class Maker:
@@ -147,6 +156,7 @@ class Maker:
         self._pool = ShardPool(setup.refs, most=most, cache=setup.cache)
         self._uids: dict[int, ShardUids] = {}
         self._augment: cpu.CpuEngine | None = None
+        self._photo: tuple[tuple[int, int], Decoded] | None = None
         self.progress = Progress()
         """What this process is at."""
         self._reading = READ if setup.cache is None else FETCH
@@ -185,57 +195,100 @@ class Maker:
         *,
         visit: int = 0,
         view: int = 0,
+        tile: int | None = None,
         seed: int | None = None,
         step: "cpu.Step | None" = None,
     ) -> Made:
         """Return one view of a sample; everything about it follows from the arguments.
 
-        ``seed`` is the plan's where it is None; ``step`` sees the fields after decoding
-        (as operation -1) and after each operation.
+        ``tile`` is the number of the tile where photos are cut. ``seed`` is the plan's
+        where it is None; ``step`` sees the fields after decoding (as operation -1) and
+        after each operation.
 
         Raises:
             DataRefused: The sample is broken.
         """
-        read = self._read(shard, index)
+        seed = self.setup.plan.seed if seed is None else seed
+        deal = _Deal(epoch, position, visit, view)
+        read = self._read(shard, index, deal, tile, seed)
         if step is not None:
             step(-1, read.fields)
-        deal = _Deal(epoch, position, visit, view)
         fields, packed = self._augmented(read, deal, seed, step)
         return Made(fields, packed, read.path, is_pad=False)
 
     def _views(
-        self, shard: int, index: int, epoch: int, position: int, visit: int
+        self,
+        shard: int,
+        index: int,
+        epoch: int,
+        position: int,
+        visit: int,
+        tile: int | None = None,
     ) -> Made:
-        read = self._read(shard, index)
+        seed = self.setup.plan.seed
+        deal = _Deal(epoch, position, visit, 0)
+        read = self._read(shard, index, deal, tile, seed)
         (fields, packed), *more = (
-            self._augmented(read, _Deal(epoch, position, visit, view))
+            self._augmented(read, deal._replace(view=view), seed)
             for view in range(self.setup.views)
         )
         return Made(fields, packed, read.path, is_pad=False, more=tuple(more))
 
-    def _read(self, shard: int, index: int) -> _Read:
+    def _read(
+        self, shard: int, index: int, deal: _Deal, number: int | None, seed: int
+    ) -> _Read:
         file = self._pool[shard]
         name = file.index.key(index)
         self.progress.name(name, self._reading)
         started = time.perf_counter()
+        uid = self.uid(shard, index)
+        tile: Tile | None = None
         try:
-            members = file.read(index)
-            self.progress.enter(DECODE)
-            fields, header = self.setup.decoder(members)
+            if self.setup.tiling is None:
+                fields, header = self._decoded(file, index)
+            else:
+                (fields, header) = self._whole(file, shard, index)
+                shift = self._shift(seed, deal, uid) if self.setup.shift_tiles else None
+                tile = _tile(self.setup.tiling, file, index, fields, number, shift)
+                fields = cut_fields(
+                    fields, tile.window, visibility=self.setup.tiling.visibility,
+                    kind=self.setup.decoder.kind,
+                )  # fmt: skip
         except FiberAugError as error:
             raise error.located(shard=file.ref.name, key=name) from None
         except Exception as error:
             error.add_note(_whose(name, file.ref.name))
             raise
         self.decode_s += time.perf_counter() - started
-        uid = self.uid(shard, index)
-        return _Read(file.ref.name, file.location, name, index, uid, fields, header)
+        return _Read(
+            file.ref.name, file.location, name, index, uid, fields, header.orientation,
+            tile,
+        )  # fmt: skip
+
+    def _decoded(self, file: ShardFile, index: int) -> Decoded:
+        members = file.read(index)
+        self.progress.enter(DECODE)
+        return self.setup.decoder(members)
+
+    def _whole(self, file: ShardFile, shard: int, index: int) -> Decoded:
+        """Return a photo; the last one is kept, since tiles in order share it."""
+        place = shard, index
+        if self._photo is None or self._photo[0] != place:
+            self._photo = None  # two of them need not be in memory
+            self._photo = place, self._decoded(file, index)
+        return self._photo[1]
+
+    @staticmethod
+    def _shift(seed: int, deal: _Deal, uid: int) -> tuple[float, float]:
+        drawn = key(seed, deal.epoch, uid, deal.visit, 0, "tile")
+        x, y = (int.from_bytes(drawn[at : at + 4], "little") for at in (0, 4))
+        return x * _UNIT, y * _UNIT
 
     def _augmented(
         self,
         read: _Read,
         deal: _Deal,
-        seed: int | None = None,
+        seed: int,
         step: "cpu.Step | None" = None,
     ) -> tuple[dict[str, Any], PackedRecord]:
         fields = read.fields
@@ -243,8 +296,9 @@ class Maker:
         started = time.perf_counter()
         if self._augment is not None:
             self.progress.enter(AUGMENT)
-            seed = self.setup.plan.seed if seed is None else seed
             keys = partial(key, seed, deal.epoch, read.uid, deal.visit, deal.view)
+            if read.tile is not None:
+                keys = partial(_key_of_tile, keys, read.tile.number)
             try:
                 fields, operations = self._augment(
                     fields, keys, key=read.key, url=read.path, step=step
@@ -260,8 +314,9 @@ class Maker:
         self.augment_s += time.perf_counter() - started
         packed = PackedRecord(
             read.key, read.shard, read.number, read.uid, *deal[1:],
-            read.fields["image"].shape, read.header.orientation, operations,
+            read.fields["image"].shape, read.orientation, operations,
             pixel_hash(fields["image"]) if self.setup.pixel_hash else "",
+            () if read.tile is None else read.tile,
         )  # fmt: skip
         return fields, packed
 
@@ -279,6 +334,35 @@ class Maker:
                 index = self._pool[shard].index.find(key)
                 return None if index is None else (shard, index)
         return None
+
+
+def _tile(
+    tiling: Tiling,
+    file: ShardFile,
+    index: int,
+    fields: Mapping[str, Any],
+    number: int | None,
+    shift: tuple[float, float] | None,
+) -> Tile:
+    """Return a tile of a photo, which must have the size that the plan was made of."""
+    height, width = fields["image"].shape[:2]
+    columns = file.index.columns
+    known = int(columns["width"][index]), int(columns["height"][index])
+    if known != (width, height):
+        raise SampleBroken(
+            f"the photo is {width}x{height} px, its index says {known[0]}x{known[1]}:"
+            " tiles go by the index; run `fiberaug index SHARDS`",
+            stage="decode",
+        )
+    try:
+        return tiling.tile(number or 0, width, height, shift)
+    except IndexError as error:
+        raise SampleBroken(f"the photo has no such tile: {error}") from None
+
+
+def _key_of_tile(keys: Callable[[str], bytes], number: int, stage: str) -> bytes:
+    """Return a key of a stage that no other tile of the photo has."""
+    return keys(f"{stage}/tile {number}")
 
 
 def _whose(key: str, shard: str) -> str:

@@ -63,6 +63,9 @@ class Plan:
     balanced_by: str | None = None
     """What names the balance."""
 
+    tile: str | None = None
+    """How photos are cut; ``counts`` are then tiles."""
+
     def __post_init__(self) -> None:
         """Check the values and fill in the lanes.
 
@@ -129,7 +132,7 @@ class Plan:
         return blake2b(data, digest_size=8).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as it stands in a state: under 700 bytes, counts hashed."""
+        """Return the plan as it stands in a state: under 800 bytes, counts hashed."""
         return {
             "version": self.version,
             "seed": self.seed,
@@ -143,6 +146,7 @@ class Plan:
             "epoch_size": self.epoch_size,
             "subset": self.subset,
             "balance": self.balanced_by,
+            "tile": self.tile,
         }
 
 

@@ -11,6 +11,8 @@ from fiberaug.selecting import Counts, Subset, empty_counts, select
 from fiberaug.shards.index import ShardIndex
 from fiberaug.shards.opening import read_index
 from fiberaug.shards.resolve import ShardSet
+from fiberaug.tiled import Boxes, make_tiled
+from fiberaug.tiling import Tiling
 
 __all__ = ["make_plan"]
 
@@ -22,6 +24,8 @@ def make_plan(
     subset: Subset | None = None,
     balance: str | Mapping[str | int, float] | None = None,
     epoch_size: int | None = None,
+    tiling: Tiling | None = None,
+    boxes: Boxes | None = None,
     **options: Any,  # noqa: ANN401  # of Plan
 ) -> tuple[Plan, Rows | None]:
     """Return the plan, and how dealt rows become samples where they are not these.
@@ -32,13 +36,17 @@ def make_plan(
         subset: See :class:`fiberaug.StreamingDataset`.
         balance: See there.
         epoch_size: See there.
+        tiling: How photos are cut into tiles; None: they are whole.
+        boxes: Reads the boxes of a photo, for tiles that are not empty.
         options: ``seed``, ``shuffle``, ``lanes``, ``unit`` and ``window`` of the plan.
 
     Raises:
         UsageError: An argument is out of range, or the shards have no index.
     """
     counts = shards.counts
-    asked = {"subset": subset, "balance": balance, "epoch_size": epoch_size}
+    asked = {
+        "subset": subset, "balance": balance, "epoch_size": epoch_size, "tile": tiling
+    }  # fmt: skip
     asked = {name: value for name, value in asked.items() if value is not None}
     _check(asked, counts, train=train)
     if not asked or counts is None:
@@ -49,24 +57,32 @@ def make_plan(
 
     classes = shards.manifest.classes if shards.manifest else ()
     known = None
-    if isinstance(subset, int) or (balance is not None and subset is None):
+    by_class = balance is not None and subset is None and tiling is None
+    if isinstance(subset, int) or by_class:
         known = _known(shards)
     selection = None
     if subset is not None:
         selection = select(subset, counts, open_index, classes, known=known)
         options |= {"subset": selection.name}
         counts = selection.counts
+    tiled = None
+    if tiling is not None:
+        tiled = make_tiled(
+            tiling, len(counts), open_index, selection=selection, boxes=boxes
+        )
+        options |= {"tile": tiling.describe()}
+        counts = tiled.counts
     dealt = None
     if balance is not None:
         dealt = make_balance(
             balance, epoch_size, shards=len(counts), open_index=open_index,
-            classes=classes, selection=selection, known=known,
+            classes=classes, selection=tiled or selection, known=known,
         )  # fmt: skip
         options |= {"balance": dealt, "balanced_by": balance_name(balance)}
     plan = Plan(counts=counts, epoch_size=epoch_size, **options)
-    if selection is None and dealt is None:
+    if selection is None and dealt is None and tiled is None:
         return plan, None
-    return plan, Rows(selection, dealt, weighted=balance == "weights")
+    return plan, Rows(selection, dealt, weighted=balance == "weights", tiled=tiled)
 
 
 def _check(

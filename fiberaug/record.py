@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from fiberaug.errors import UsageError
 from fiberaug.params import encode
+from fiberaug.tiling import Tile
 
 __all__ = [
     "VERSION",
@@ -80,7 +81,9 @@ class Record:
     """Source of the sample; ``real`` for the data set itself."""
 
     decode: Mapping[str, Any]
-    """Decoder, and shape [H, W, C] and EXIF orientation of what it decoded."""
+    """Decoder, and shape [H, W, C] and EXIF orientation of what it decoded. Of a tile
+    the shape is its own, and ``tile`` says where it lies: ``number``, ``window``
+    [x_min, y_min, x_max, y_max] and ``photo`` [H, W], px, upright."""
 
     applied_transforms: tuple[AppliedTransform, ...]
     """Operations in the order in which they were executed."""
@@ -222,6 +225,9 @@ class PackedRecord(NamedTuple):
     pixels: str = ""
     """Hash of the augmented image, where asked for."""
 
+    tile: tuple[Any, ...] = ()
+    """A :class:`fiberaug.tiling.Tile`, where photos are cut."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordContext:
@@ -267,7 +273,7 @@ class RecordContext:
             path, name = leaves[number]
             operations.append({"path": path, "name": name, "params": params})
         operations += self.constant
-        values = {
+        values: dict[str, Any] = {
             "v": VERSION,
             "key": packed.key,
             "url": packed.url,
@@ -296,6 +302,8 @@ class RecordContext:
         }
         if packed.pixels:
             values["pixels"] = packed.pixels
+        if packed.tile:
+            values["decode"]["tile"] = Tile(*packed.tile).to_dict()
         return values
 
 

@@ -102,7 +102,7 @@ def _make(
     context = dataset.context(record.epoch)
     made = engine.make(
         *found, record.epoch, record.position, visit=record.visit, view=record.view,
-        seed=record.seed, step=step,
+        tile=_tile_number(record, dataset, place), seed=record.seed, step=step,
     )  # fmt: skip
     differing = _differing(record, context.unpack(made.packed), dataset.plan.seed)
     same = record.environment == context.environment
@@ -126,6 +126,33 @@ def _make(
             stacklevel=3,
         )
     return made, engine
+
+
+def _tile_number(
+    record: Record, dataset: StreamingDataset, place: Mapping[str, Any]
+) -> int | None:
+    tile, tiling = record.decode.get("tile"), dataset.setup.tiling
+    if tile is None and tiling is None:
+        return None
+    if tile is None or tiling is None:
+        raise ReplayMismatch(
+            f"the record is of {'a photo' if tile is None else 'a tile'}, the data set"
+            f" cuts {'no photos' if tiling is None else 'photos into tiles'}",
+            **place,
+        )
+    try:
+        number, (height, width) = tile["number"], tile["photo"]
+        tiling.tile(number, width, height)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            "in a record decode.tile has a number and the size of the photo, got"
+            f" {tile!r:.80}"
+        ) from error
+    except IndexError as error:
+        raise ReplayMismatch(
+            f"the photo has other tiles here: {error}", **place
+        ) from None
+    return int(number)
 
 
 def _elsewhere(record: Record, dataset: StreamingDataset) -> str:
@@ -210,6 +237,7 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
         decode={k: v for k, v in recipe["decode"].items() if k != "decoder"},
         ignore_index=recipe.get("ignore_index"),
         pixel_hash=manifest.get("pixel_hash", False),
+        **manifest.get("tiling", {}),
     )
     dataset.run_environment = manifest["environment"]
     if dataset.shard_set.fingerprint != manifest["fingerprint"]:

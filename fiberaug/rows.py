@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,28 +11,56 @@ from fiberaug.dealing import Balance
 from fiberaug.errors import ShardDamaged, UsageError
 from fiberaug.selecting import Selection, weights_of
 from fiberaug.shards.index import ShardIndex
+from fiberaug.tiled import Tiled
 
-__all__ = ["Rows"]
+__all__ = ["Place", "Rows"]
 
 _KEPT = 256
+_NONE = np.zeros(0, np.int32)
+
+
+class Place(NamedTuple):
+    """What a row of a shard is."""
+
+    number: int
+    """Of the sample in its shard."""
+
+    visit: int = 0
+    """How often it was dealt before, in this pass."""
+
+    tile: int | None = None
+    """Number of the tile, where photos are cut."""
+
+
+class _Found(NamedTuple):
+    """What the rows of a shard are; an empty array where all have the same."""
+
+    numbers: NDArray[np.int32]
+    visits: NDArray[np.int32] = _NONE
+    tiles: NDArray[np.int32] = _NONE
 
 
 class Rows:
-    """From the row of a shard that the order deals to a sample, and to its visit.
+    """From the row of a shard that the order deals to a sample, a tile and a visit.
 
     Args:
         selection: The part of the set; None: all of it.
         balance: How often samples are dealt; None: once.
         weighted: Whether the balance goes by the index's weights.
+        tiled: The tiles of the part; None: samples are whole.
     """
 
     def __init__(
-        self, selection: Selection | None, balance: Balance | None, *, weighted: bool
+        self,
+        selection: Selection | None,
+        balance: Balance | None,
+        *,
+        weighted: bool,
+        tiled: Tiled | None = None,
     ) -> None:
         self._selection, self._balance = selection, balance
-        self._weighted = weighted
-        self._kept: OrderedDict[tuple[int, int], tuple[NDArray[Any], ...]]
-        self._kept = OrderedDict()
+        self._weighted, self._tiled = weighted, tiled
+        self._kept: OrderedDict[tuple[int, int], _Found] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what each process finds again."""
@@ -40,8 +68,8 @@ class Rows:
 
     def place(
         self, epoch: int, shard: int, row: int, index: Callable[[], ShardIndex]
-    ) -> tuple[int, int]:
-        """Return (number of the sample in its shard, visit).
+    ) -> Place:
+        """Return what a row is.
 
         Args:
             epoch: Epoch, from 0.
@@ -57,17 +85,23 @@ class Rows:
                 self._kept.popitem(last=False)
         else:
             self._kept.move_to_end(name)
-        samples, visits = found
-        return int(samples[row]), int(visits[row]) if len(visits) else 0
+        return Place(
+            int(found.numbers[row]),
+            int(found.visits[row]) if len(found.visits) else 0,
+            int(found.tiles[row]) if len(found.tiles) else None,
+        )
 
-    def _find(
-        self, epoch: int, shard: int, index: ShardIndex
-    ) -> tuple[NDArray[Any], ...]:
-        chosen = np.arange(len(index), dtype=np.int64)
-        if self._selection is not None:
+    def _find(self, epoch: int, shard: int, index: ShardIndex) -> _Found:
+        tiles = _NONE
+        if self._tiled is not None:
+            chosen, numbers = self._tiled.places(shard, index)
+            tiles = numbers.astype(np.int32)
+        elif self._selection is not None:
             chosen = self._selection.rows(shard, index)
+        else:
+            chosen = np.arange(len(index), dtype=np.int64)
         if self._balance is None:
-            return chosen.astype(np.int32), np.zeros(0, np.int32)
+            return _Found(chosen.astype(np.int32), tiles=tiles)
         labels = index.columns["label"][chosen]
         weights = weights_of(index)[chosen] if self._weighted else None
         try:
@@ -79,4 +113,8 @@ class Rows:
                 shard=index.shard,
                 stage="index",
             ) from None
-        return chosen[dealt].astype(np.int32), visits.astype(np.int32)
+        return _Found(
+            chosen[dealt].astype(np.int32),
+            visits.astype(np.int32),
+            tiles[dealt] if len(tiles) else tiles,
+        )

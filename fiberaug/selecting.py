@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from fiberaug.splits import split_numbers
 
 __all__ = [
     "WEIGHT_UNIT",
+    "Chosen",
     "Counts",
     "Open",
     "Selection",
@@ -45,6 +46,14 @@ Subset = float | int | str | Collection[str]
 _log = logging.getLogger("fiberaug")
 _FRACTION, _CLASS = 11, 12  # what a hash is for
 _MOST_CELLS = 2**30
+
+
+class Chosen(Protocol):
+    """What takes part, by shard."""
+
+    def rows(self, shard: int, index: ShardIndex) -> NDArray[np.int64]:
+        """Return the sample of each row of a shard, ascending."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +274,7 @@ def _listed(keys: Collection[str], shards: int, open_index: Open) -> Selection:
 
 
 def class_counts(
-    shards: int, open_index: Open, selection: Selection | None = None
+    shards: int, open_index: Open, selection: Chosen | None = None
 ) -> Counts:
     """Return the samples of each class in each shard, read from the indexes."""
     counts: dict[int, NDArray[np.uint32]] = {}

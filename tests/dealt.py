@@ -12,7 +12,7 @@ def places(dataset, epoch):
     found = []
     for position in range(dataset.plan.n):
         shard, row = order.locate(position)
-        index, again = engine._place(epoch, shard, row)
+        index, again, _ = engine._place(epoch, shard, row)
         visit = order.visit(position) + again
         label = int(engine._pool[shard].index.columns["label"][index])
         found.append((shard, index, visit, label))

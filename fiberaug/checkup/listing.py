@@ -8,6 +8,7 @@ from pathlib import Path
 from fiberaug.checkup.findings import Finding, named, note, problem
 from fiberaug.checkup.looking import Shard, look_at
 from fiberaug.errors import FiberAugError
+from fiberaug.jobs.plain import is_plain, resolve_any
 from fiberaug.shards.manifest import FILE, Manifest, ShardEntry
 from fiberaug.shards.resolve import expand
 from fiberaug.sizes import counted
@@ -56,6 +57,8 @@ def list_shards(shards: object, *, index_dir: str | Path | None = None) -> Listi
         UsageError: ``shards`` names nothing.
         SecurityRefused: It is a ``pipe:`` URL.
     """
+    if is_plain(shards):
+        return _list_plain(shards, index_dir)
     findings: list[Finding] = []
     described = isinstance(shards, str | Path) and (Path(shards) / FILE).is_file()
     if described:
@@ -81,6 +84,24 @@ def list_shards(shards: object, *, index_dir: str | Path | None = None) -> Listi
             _compare(shard, entries[shard.name])
     findings += _twins(found)
     return Listing(found, manifest, findings)
+
+
+def _list_plain(shards: object, index_dir: str | Path | None) -> Listing:
+    """Return the virtual shards of a plain set, which is indexed where it was not."""
+    found = resolve_any(shards, index_dir=index_dir)
+    listed = [
+        Shard(
+            Path(ref.path), ref.bytes or 0, ref.samples,
+            None if ref.index is None else Path(ref.index), ref.digest,
+        )
+        for ref in found.refs
+    ]  # fmt: skip
+    told = note(
+        "shards",
+        "a plain set: each sample is one file or more, opened when it is read",
+        f"`fiberaug convert {Path(found.refs[0].path).parent} DST` makes shards",
+    )
+    return Listing(listed, found.manifest, [told])
 
 
 def _read(folder: Path, findings: list[Finding]) -> Manifest | None:

@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fiberaug.decode.annotations import Frame
 from fiberaug.decode.arrays import decode_npy, decode_npz
 from fiberaug.decode.fields import FieldSpec, Source
-from fiberaug.decode.header import ImageHeader
+from fiberaug.decode.header import ImageHeader, read_header
 from fiberaug.decode.image import decode_image, decode_mask
 from fiberaug.decode.labels import checked_count, class_ids
 from fiberaug.decode.options import DecodeOptions
@@ -101,7 +104,7 @@ class SampleDecoder:
                     f" {sorted(members)}; write {spec.name + '?'!r} if it may be",
                     stage="decode",
                 )
-            if value is not _ABSENT and self._kind(spec.name) == "image":
+            if value is not _ABSENT and self.kind(spec.name) == "image":
                 value, found = value
                 header = found if spec.name == "image" else header
             fields[spec.name] = None if value is _ABSENT else value
@@ -113,17 +116,43 @@ class SampleDecoder:
         self._annotate(fields, Frame.of(header, metadata))
         return Decoded(fields, header)
 
-    def _kind(self, name: str) -> str:
+    def boxes(self, members: Members) -> NDArray[np.float32]:
+        """Return the field ``bboxes`` alone, float32 [N, 4]: no pixel is decoded.
+
+        Raises:
+            SampleBroken: The image has no header, or the boxes are none.
+        """
+        parsed: dict[str, Any] = {}
+        found: dict[str, Any] = {"bboxes": None}
+        header: ImageHeader | None = None
+        for spec in self.specs:
+            if spec.name == "image":
+                names = (source.extension for source in spec.sources)
+                data = next((members[name] for name in names if name in members), b"")
+                header = read_header(data)
+            elif spec.name == "bboxes":
+                value = self._value(spec, members, parsed)
+                found["bboxes"] = None if value is _ABSENT else value
+        if header is None:
+            raise SampleBroken("the sample has no image", stage="decode")
+        metadata = next(
+            (v for v in parsed.values() if isinstance(v, Mapping)),
+            {},
+        )
+        return Frame.of(header, metadata).boxes(found["bboxes"], "bboxes")
+
+    def kind(self, name: str) -> str:
+        """Return what a field is, such as ``mask``."""
         return self.kinds.get(name, name)
 
     def _value(self, spec: FieldSpec, members: Members, parsed: dict[str, Any]) -> Any:  # noqa: ANN401  # a field can be anything
         for source in spec.sources:
             if source.extension not in members:
                 continue
-            if self._kind(spec.name) == "image":
+            if self.kind(spec.name) == "image":
                 return self._image(members[source.extension], source.extension)
             if not source.path:
-                return self._member(self._kind(spec.name), source, members)
+                return self._member(self.kind(spec.name), source, members)
             if source.extension not in parsed:
                 with Refusing(f".{source.extension} cannot be decoded"):
                     parsed[source.extension] = parse_json(members[source.extension])
@@ -169,7 +198,7 @@ class SampleDecoder:
         if fields.get("label") is not None:
             fields["label"] = parse_label(fields["label"], self.classes)
         for name, value in fields.items():
-            kind = self._kind(name)
+            kind = self.kind(name)
             absent = value is None and kind in {"mask", "masks"}
             if kind in _TURNED and not absent:
                 fields[name] = _TURNED[kind](frame, value, name)

@@ -9,9 +9,9 @@ import numpy as np
 from fiberaug.decode.fields import describe_fields
 from fiberaug.errors import StoreError, UsageError
 from fiberaug.jobs.mapping import resolve_fields
+from fiberaug.jobs.plain import resolve_any
 from fiberaug.shards.opening import read_index
 from fiberaug.shards.reader import ShardRef
-from fiberaug.shards.resolve import resolve
 
 __all__ = ["summarize"]
 
@@ -31,7 +31,7 @@ def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[st
         StoreError: A shard cannot be read.
         ShardDamaged: A shard or an index is broken.
     """
-    found = resolve(shards, index_dir=index_dir)
+    found = resolve_any(shards, index_dir=index_dir)
     try:
         members, specs = resolve_fields(found, "auto")
     except UsageError:  # no image by any name that is known: the figures still hold
@@ -83,7 +83,7 @@ def summarize(shards: object, *, index_dir: str | Path | None = None) -> dict[st
 
 
 def _size(ref: ShardRef) -> int:
-    if ref.remote:
+    if ref.remote or ref.opener is not None:
         return ref.bytes or 0
     try:
         return Path(ref.path).stat().st_size

@@ -76,18 +76,30 @@ class RemoteFile(ShardFile):
 
 
 def open_shard(
-    ref: ShardRef, cache: ShardCache | None = None, *, limits: Limits | None = None
+    ref: ShardRef,
+    cache: ShardCache | None = None,
+    *,
+    verify: bool = True,
+    limits: Limits | None = None,
 ) -> ShardFile:
     """Return a shard, through the cache where it is remote.
+
+    Args:
+        ref: The shard.
+        cache: Where remote shards are kept.
+        verify: Check what is read: see :class:`ShardFile`.
+        limits: Limits of the reader.
 
     Raises:
         StoreError: It cannot be read or fetched.
         ShardDamaged: It or its index is damaged.
         UsageError: It is remote, and there is no cache.
     """
+    if ref.opener is not None:
+        return ref.opener(ref, verify=verify, limits=limits)
     if cache is not None and ref.remote:
-        return RemoteFile(ref, cache, limits=limits)
-    return ShardFile(ref, limits=limits)
+        return RemoteFile(ref, cache, verify=verify, limits=limits)
+    return ShardFile(ref, verify=verify, limits=limits)
 
 
 def read_index(ref: ShardRef, cache: ShardCache | None = None) -> ShardIndex:

@@ -3,8 +3,9 @@
 import mmap
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from fiberaug.errors import (
     LimitExceeded,
@@ -21,6 +22,7 @@ from fiberaug.shards.urls import file_name, is_remote, redact
 
 __all__ = [
     "Describe",
+    "Opener",
     "ShardFile",
     "ShardRef",
     "build_index",
@@ -30,6 +32,16 @@ __all__ = [
 
 Describe = Callable[[str, dict[str, bytes]], Facts]
 """(key, fields by extension) -> what the index says of the sample."""
+
+
+class Opener(Protocol):
+    """Opens shards that are no tar files; it goes to workers with every shard."""
+
+    def __call__(
+        self, ref: "ShardRef", *, verify: bool = True, limits: Limits | None = None
+    ) -> "ShardFile":
+        """Return the open shard; see :class:`ShardFile`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +65,9 @@ class ShardRef:
 
     version: str = ""
     """What the store calls this version of a remote shard; empty: not known."""
+
+    opener: Opener | None = field(default=None, compare=False, repr=False)
+    """Opens a shard that is no tar file; None: it is one."""
 
     @property
     def remote(self) -> bool:

@@ -20,18 +20,21 @@ from fiberaug.shards.index import Facts, Field, IndexBuilder, ShardIndex, read_h
 from fiberaug.shards.manifest import FILE, Manifest, ShardEntry
 from fiberaug.shards.resolve import resolve
 from fiberaug.sharing import rank_range, steps, worker_batches
+from fiberaug.tiling import Tiling
 
 LAW = settings(
     deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
 )
 WORLDS = (1, 2, 3, 4, 6)
+TILES = Tiling(height=5, width=4, overlap=1)
 
 
 class Item(NamedTuple):
     """What is delivered at a position."""
 
-    shard: int
-    index: int
+    place: tuple[int, int, int | None]
+    """Shard, sample, tile."""
+
     visit: int
     label: int
     seed: bytes
@@ -60,16 +63,17 @@ class Dealing:
         order, found = self.order(epoch), []
         for position in range(self.plan.n):
             shard, row = order.locate(position)
-            index, again = row, 0
+            index, again, tile = row, 0, None
             if self.rows is not None:
-                index, again = self.rows.place(
+                index, again, tile = self.rows.place(
                     epoch, shard, row, lambda shard=shard: self.indexes[shard]
                 )
             visit = order.visit(position) + again
             uid = ShardUids("real", self.names[shard])(index)
-            seed = key(self.plan.seed, epoch, uid, visit, 0, "cpu")
+            stage = "cpu" if tile is None else f"cpu/tile {tile}"
+            seed = key(self.plan.seed, epoch, uid, visit, 0, stage)
             label = self.labels[shard][index]
-            found.append(Item(shard, index, visit, label, seed))
+            found.append(Item((shard, index, tile), visit, label, seed))
         return found
 
 
@@ -80,7 +84,11 @@ def write_index(folder, labels):
         builder = IndexBuilder(name)
         for row, label in enumerate(own):
             members = [Field("jpg", 512, 1, 0)]
-            builder.add(f"{number}-{row}", members, Facts(label=label, width=row))
+            builder.add(
+                f"{number}-{row}",
+                members,
+                Facts(label=label, width=row, height=row % 9),
+            )
         index = builder.finish(shard_bytes=1024, checksums=True)
         path = folder / f"{name}.idx"
         path.write_bytes(index.to_bytes())
@@ -100,6 +108,7 @@ CHOICES = st.fixed_dictionaries(
         "subset": st.sampled_from([0.3, 0.5, 1.0, 3, "width < 9 or label == 1"]),
         "balance": st.sampled_from(["uniform", "sqrt", "weights"]),
         "epoch_size": st.integers(1, 90),
+        "tiling": st.sampled_from([TILES, Tiling(height=3, width=7)]),
     },
 )
 ORDERS = st.fixed_dictionaries(
@@ -155,13 +164,13 @@ def test_all_ranks_make_equal_steps_and_no_turn_comes_twice_or_is_lost(
     ranks = delivered(n, world, workers, batch, drop_last=drop_last)
     positions = joined(ranks)
     items = dealing.stream(epoch)
-    turns = Counter((item.shard, item.index) for item in items)
+    turns = Counter(item.place for item in items)
 
     assert len({len(steps_of_rank) for steps_of_rank in ranks}) == 1
     assert positions == list(range(n // batch * batch if drop_last else n))
-    assert len({item[:3] for item in items}) == n
+    assert len({(item.place, item.visit) for item in items}) == n
     for place, count in turns.items():
-        visits = sorted(item.visit for item in items if item[:2] == place)
+        visits = sorted(item.visit for item in items if item.place == place)
         if "balance" in dealing.options:
             assert visits == list(range(count))
     if not {"balance", "epoch_size"} & set(dealing.options):
@@ -202,7 +211,7 @@ def test_the_next_epoch_has_another_order_and_other_seeds(labels, choice, seed):
     dealing = Dealing([labels[:17], labels[17:]], **choice, seed=seed, window=1000)
     assume(dealing.plan.n >= 24)
     epochs = [dealing.stream(epoch) for epoch in range(3)]
-    orders = {tuple(item[:2] for item in items) for items in epochs}
+    orders = {tuple(item.place for item in items) for items in epochs}
     seeds = [item.seed for items in epochs for item in items]
 
     assert len(orders) == 3
@@ -220,13 +229,13 @@ def test_every_epoch_of_a_balance_deals_each_class_its_share(
     sizes = Counter(label for own in labels for label in own)
     shares = {c: 1 if rule == "uniform" else n**0.5 for c, n in sizes.items()}
     turns = Counter(item.label for item in items)
-    each = Counter(item[:2] for item in items)
+    each = Counter(item.place for item in items)
 
     assert len(items) == size
     for label, share in shares.items():
         assert abs(turns[label] - size * share / sum(shares.values())) < 1
         own = [
-            each[shard, index]
+            each[shard, index, None]
             for shard, row in enumerate(labels)
             for index, found in enumerate(row)
             if found == label
@@ -248,7 +257,7 @@ def test_epochs_of_any_size_laid_end_to_end_are_passes_of_the_set(
 
     for number in range(2):
         part = row[number * samples : (number + 1) * samples]
-        assert [i[:2] for i in part] == [i[:2] for i in once.stream(number)]
+        assert [i.place for i in part] == [i.place for i in once.stream(number)]
 
 
 @LAW
@@ -262,7 +271,32 @@ def test_a_part_does_not_depend_on_the_seed_and_lies_within_a_larger_one(
         if isinstance(subset, float):
             assume(round(subset * sum(map(len, labels))))
         dealing = Dealing(labels, subset=subset, **{**order, "seed": seed})
-        parts.append({item[:2] for item in dealing.stream(0)})
+        parts.append({item.place for item in dealing.stream(0)})
 
     assert parts[0] == parts[1]
     assert parts[0] <= parts[2]
+
+
+@LAW
+@given(LABELS, ORDERS, st.sampled_from([None, 0.5, 2, "width < 9 or label == 1"]))
+def test_of_each_photo_that_takes_part_an_epoch_deals_every_tile_once(
+    labels, order, subset
+):
+    choice = {} if subset is None else {"subset": subset}
+    photos = Dealing(labels, **choice, **order).stream(0)
+    tiles = Dealing(labels, tiling=TILES, **choice, **order).stream(0)
+
+    def along(side, size):  # counted by walking
+        count, end = 1, size
+        while end < side:
+            count, end = count + 1, end + size - 1
+        return count
+
+    # The side-cars say that sample i is i px wide and i % 9 px high.
+    expected = {
+        (shard, i, tile)
+        for (shard, i, _), *_ in photos
+        for tile in range(along(i, 4) * along(i % 9, 5))
+    }
+    assert {item.place for item in tiles} == expected
+    assert len(tiles) == len(expected)
