@@ -106,6 +106,7 @@ def cut_fields(
     *,
     visibility: float,
     kind: Callable[[str], str] = str,
+    size: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Return the fields of a tile: copies, in the tile's pixels.
 
@@ -118,16 +119,18 @@ def cut_fields(
         window: The window, within the photo.
         visibility: See :func:`boxes_within`; of ``masks`` the part of their pixels.
         kind: Kind of a field by its name, such as ``mask``.
+        size: Height and width of the photo, px, where ``image`` is the window already.
 
     Raises:
         SampleBroken: An image or mask has another size than the photo.
     """
-    size = fields["image"].shape[:2]
+    done = {"image"} if size is not None else set()
+    size = size or fields["image"].shape[:2]
     cut = dict(fields)
     rows: dict[str, NDArray[np.int64]] = {}
     for name, value in fields.items():
         what = kind(name)
-        if value is None:
+        if value is None or name in done:
             continue
         if what in {"image", "mask"}:
             cut[name] = _plane(value, window, size, name)

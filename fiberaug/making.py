@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numpy.typing import NDArray
 
 from fiberaug.augment.normalize import Finish
-from fiberaug.cutting import cut_fields
 from fiberaug.decode.sample import Decoded, SampleDecoder
-from fiberaug.errors import FiberAugError, SampleBroken
+from fiberaug.errors import FiberAugError
 from fiberaug.plan import Plan
 from fiberaug.progress import AUGMENT, DECODE, FETCH, READ, Progress
 from fiberaug.record import PackedRecord
@@ -21,6 +20,7 @@ from fiberaug.seeding import ShardUids, key
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.pool import ShardPool
 from fiberaug.shards.reader import ShardFile, ShardRef
+from fiberaug.tilereading import TileReader
 from fiberaug.tiling import Tile, Tiling
 
 if TYPE_CHECKING:
@@ -156,7 +156,9 @@ class Maker:
         self._pool = ShardPool(setup.refs, most=most, cache=setup.cache)
         self._uids: dict[int, ShardUids] = {}
         self._augment: cpu.CpuEngine | None = None
-        self._photo: tuple[tuple[int, int], Decoded] | None = None
+        self._tiles: TileReader | None = None
+        if setup.tiling is not None:
+            self._tiles = TileReader(setup.tiling, setup.decoder)
         self.progress = Progress()
         """What this process is at."""
         self._reading = READ if setup.cache is None else FETCH
@@ -244,16 +246,13 @@ class Maker:
         uid = self.uid(shard, index)
         tile: Tile | None = None
         try:
-            if self.setup.tiling is None:
+            if self._tiles is None:
                 fields, header = self._decoded(file, index)
             else:
-                (fields, header) = self._whole(file, shard, index)
                 shift = self._shift(seed, deal, uid) if self.setup.shift_tiles else None
-                tile = _tile(self.setup.tiling, file, index, fields, number, shift)
-                fields = cut_fields(
-                    fields, tile.window, visibility=self.setup.tiling.visibility,
-                    kind=self.setup.decoder.kind,
-                )  # fmt: skip
+                tile, fields, header = self._tiles(
+                    file, index, number or 0, shift, self.progress
+                )
         except FiberAugError as error:
             raise error.located(shard=file.ref.name, key=name) from None
         except Exception as error:
@@ -269,14 +268,6 @@ class Maker:
         members = file.read(index)
         self.progress.enter(DECODE)
         return self.setup.decoder(members)
-
-    def _whole(self, file: ShardFile, shard: int, index: int) -> Decoded:
-        """Return a photo; the last one is kept, since tiles in order share it."""
-        place = shard, index
-        if self._photo is None or self._photo[0] != place:
-            self._photo = None  # two of them need not be in memory
-            self._photo = place, self._decoded(file, index)
-        return self._photo[1]
 
     @staticmethod
     def _shift(seed: int, deal: _Deal, uid: int) -> tuple[float, float]:
@@ -334,30 +325,6 @@ class Maker:
                 index = self._pool[shard].index.find(key)
                 return None if index is None else (shard, index)
         return None
-
-
-def _tile(
-    tiling: Tiling,
-    file: ShardFile,
-    index: int,
-    fields: Mapping[str, Any],
-    number: int | None,
-    shift: tuple[float, float] | None,
-) -> Tile:
-    """Return a tile of a photo, which must have the size that the plan was made of."""
-    height, width = fields["image"].shape[:2]
-    columns = file.index.columns
-    known = int(columns["width"][index]), int(columns["height"][index])
-    if known != (width, height):
-        raise SampleBroken(
-            f"the photo is {width}x{height} px, its index says {known[0]}x{known[1]}:"
-            " tiles go by the index; run `fiberaug index SHARDS`",
-            stage="decode",
-        )
-    try:
-        return tiling.tile(number or 0, width, height, shift)
-    except IndexError as error:
-        raise SampleBroken(f"the photo has no such tile: {error}") from None
 
 
 def _key_of_tile(keys: Callable[[str], bytes], number: int, stage: str) -> bytes:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from fiberaug.jobs.encoding import encode_image
 
-__all__ = ["DATA", "cut_jpeg", "photo", "samples"]
+__all__ = ["DATA", "cut_jpeg", "photo", "samples", "turned"]
 
 DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[2] / "shared/data"))
 """Real data to run on, where it is there."""
@@ -31,3 +32,13 @@ def samples(count: int, **extra: Callable[[int], Any]) -> Iterator[Mapping[str, 
 def cut_jpeg(i: int) -> bytes:
     """A JPEG whose header is whole and whose pixels are cut."""
     return encode_image(photo(i, 120, 160), "jpeg")[:-900]
+
+
+def turned(data: bytes, orientation: int) -> bytes:
+    """A JPEG with an EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    block = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    return (
+        data[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + data[2:]
+    )

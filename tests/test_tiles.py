@@ -3,13 +3,15 @@
 import json
 
 import albumentations as A
+import cv2
 import numpy as np
 import pytest
 import torch
-from sets import cut_jpeg, photo, samples
+from sets import cut_jpeg, photo, samples, turned
 from torch.utils.data import DataLoader as TorchLoader
 
 import fiberaug
+from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import ReplayMismatch, StateMismatch, UsageError
 from fiberaug.jobs.encoding import encode_image
 
@@ -300,3 +302,36 @@ def test_the_truth_of_the_stream_is_merged_to_the_truth_of_the_photos(shards):
         order = np.argsort(one.labels)
         assert one.bboxes[order].tolist() == boxes(i).tolist()
         assert (one.map == classes(i)).all()
+
+
+def test_tiles_cut_out_of_the_bytes_are_those_cut_out_of_the_pixels(
+    tmp_path, monkeypatch
+):
+    """The same coefficients twice, with and without restart markers."""
+
+    def written(interval):
+        options = [cv2.IMWRITE_JPEG_QUALITY, 90]
+        options += [cv2.IMWRITE_JPEG_RST_INTERVAL, interval]
+        with fiberaug.ShardWriter(tmp_path / str(interval)) as writer:
+            for i in range(8):
+                file = cv2.imencode(".jpg", photo(i, 250, 320), options)[1].tobytes()
+                shape = (320, 250) if i >= 4 else (250, 320)  # 5 to 8 are turned
+                writer.write({
+                    "__key__": f"k{i}", "jpg": turned(file, i + 1),
+                    "mask": np.arange(80_000).reshape(shape).astype(np.uint8),
+                    "bboxes": [[10, 20, 100, 90], [5, 200, 60, 240]],
+                    "bbox_labels": [1, 2],
+                })  # fmt: skip
+        return tmp_path / str(interval)
+
+    options = {"transform": A.RandomCrop(30, 30), "seed": 4}
+    whole = streaming(written(0), **options)
+    marked = written(2)
+    monkeypatch.setattr(SampleDecoder, "__call__", None)  # decodes photos whole
+    cut = streaming(marked, **options)
+
+    assert len(whole) == len(cut) > 8 * 20
+    for one, other in zip(whole, cut, strict=True):
+        assert one["record"] == other["record"]
+        for name in ("image", "mask", "bboxes", "bbox_labels"):
+            assert torch.equal(one[name], other[name]), name

@@ -17,6 +17,7 @@ from fiberaug.decode.labels import checked_count, class_ids
 from fiberaug.decode.options import DecodeOptions
 from fiberaug.decode.own import call_own, own_image
 from fiberaug.decode.refusing import Refusing
+from fiberaug.decode.seekable import decode_window
 from fiberaug.decode.text import parse_json, parse_label, parse_metadata
 from fiberaug.errors import SampleBroken
 
@@ -93,10 +94,19 @@ class SampleDecoder:
                 do not fit the image or each other, or a user's decoder fails.
             LimitExceeded: An image is too large.
         """
+        return self._decoded(members, None)
+
+    def _decoded(
+        self, members: Members, image: tuple[Any, ImageHeader] | None
+    ) -> Decoded:
+        """Return the fields; ``image``: its pixels and header, where they are there."""
         parsed: dict[str, Any] = {}
         fields: dict[str, Any] = {}
         header: ImageHeader | None = None
         for spec in self.specs:
+            if spec.name == "image" and image is not None:
+                fields["image"], header = image
+                continue
             value = self._value(spec, members, parsed)
             if value is _ABSENT and not spec.optional:
                 raise SampleBroken(
@@ -116,6 +126,53 @@ class SampleDecoder:
         self._annotate(fields, Frame.of(header, metadata))
         return Decoded(fields, header)
 
+    def header(self, members: Members) -> ImageHeader | None:
+        """Return the header of the image; None where a decoder of the user's reads it.
+
+        Raises:
+            SampleBroken: The sample has no image, or its header is broken.
+        """
+        extension = self._extension(members)
+        if extension in self.decoders:
+            return None
+        return read_header(members[extension])
+
+    def _extension(self, members: Members) -> str:
+        image = next(spec for spec in self.specs if spec.name == "image")
+        names = (source.extension for source in image.sources)
+        found = next((name for name in names if name in members), None)
+        if found is None:
+            raise SampleBroken(
+                f"field 'image' <- {image} is missing; the sample has"
+                f" {sorted(members)}",
+                stage="decode",
+            )
+        return found
+
+    def window(
+        self, members: Members, header: ImageHeader, window: tuple[int, int, int, int]
+    ) -> Decoded | None:
+        """Return a sample whose image is a window alone; None where that is no less.
+
+        All other fields are those of the whole image.
+
+        Args:
+            members: The members.
+            header: Of the image.
+            window: (x_min, y_min, x_max, y_max), px of the upright image.
+
+        Raises:
+            SampleBroken: As a call.
+            LimitExceeded: The whole image is too large.
+        """
+        if (self.options.color, self.options.depth) != ("rgb", "uint8"):
+            return None
+        extension = self._extension(members)
+        self.options.limits.check(header)
+        with Refusing("the JPEG cannot be decoded"):
+            pixels = decode_window(members[extension], header, window)
+        return None if pixels is None else self._decoded(members, (pixels, header))
+
     def boxes(self, members: Members) -> NDArray[np.float32]:
         """Return the field ``bboxes`` alone, float32 [N, 4]: no pixel is decoded.
 
@@ -123,23 +180,14 @@ class SampleDecoder:
             SampleBroken: The image has no header, or the boxes are none.
         """
         parsed: dict[str, Any] = {}
-        found: dict[str, Any] = {"bboxes": None}
-        header: ImageHeader | None = None
-        for spec in self.specs:
-            if spec.name == "image":
-                names = (source.extension for source in spec.sources)
-                data = next((members[name] for name in names if name in members), b"")
-                header = read_header(data)
-            elif spec.name == "bboxes":
-                value = self._value(spec, members, parsed)
-                found["bboxes"] = None if value is _ABSENT else value
+        header = self.header(members)
         if header is None:
-            raise SampleBroken("the sample has no image", stage="decode")
-        metadata = next(
-            (v for v in parsed.values() if isinstance(v, Mapping)),
-            {},
-        )
-        return Frame.of(header, metadata).boxes(found["bboxes"], "bboxes")
+            raise SampleBroken("the size of the image is not known", stage="decode")
+        spec = next(spec for spec in self.specs if spec.name == "bboxes")
+        value = self._value(spec, members, parsed)
+        metadata = next((v for v in parsed.values() if isinstance(v, Mapping)), {})
+        found = None if value is _ABSENT else value
+        return Frame.of(header, metadata).boxes(found, "bboxes")
 
     def kind(self, name: str) -> str:
         """Return what a field is, such as ``mask``."""

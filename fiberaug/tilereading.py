@@ -1,0 +1,104 @@
+"""A tile of a photo in a shard: cut out of its bytes, or out of its pixels."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fiberaug.cutting import cut_fields
+from fiberaug.decode.header import ImageHeader
+from fiberaug.decode.sample import Decoded, SampleDecoder
+from fiberaug.errors import SampleBroken
+from fiberaug.progress import DECODE, Progress
+from fiberaug.shards.reader import ShardFile
+from fiberaug.tiling import Tile, Tiling
+
+__all__ = ["ReadTile", "TileReader"]
+
+_Members = Mapping[str, memoryview]
+
+
+class ReadTile(NamedTuple):
+    """A tile that was read and decoded."""
+
+    tile: Tile
+    fields: dict[str, Any]
+    header: ImageHeader
+    """Of the photo."""
+
+
+class TileReader:
+    """Reads tiles; the last photo that had to be decoded whole is kept.
+
+    Args:
+        tiling: How photos are cut.
+        decoder: Turns members into fields.
+    """
+
+    def __init__(self, tiling: Tiling, decoder: SampleDecoder) -> None:
+        self._tiling, self._decoder = tiling, decoder
+        self._last: tuple[str, int] | None = None
+        self._photo: Decoded | None = None
+
+    def __call__(
+        self,
+        file: ShardFile,
+        index: int,
+        number: int,
+        shift: tuple[float, float] | None,
+        progress: Progress,
+    ) -> ReadTile:
+        """Return a tile of a photo.
+
+        Args:
+            file: The shard.
+            index: Number of the photo in it.
+            number: Of the tile in the photo.
+            shift: See :meth:`fiberaug.tiling.Tiling.tile`.
+            progress: Is told when decoding begins.
+
+        Raises:
+            DataRefused: The photo is broken, or has not the size that the index says.
+        """
+        if self._last == (file.ref.name, index) and self._photo is not None:
+            tile = self._tile(file, index, number, shift, self._photo.header)
+            return self._cut(tile, self._photo)
+        members = file.read(index)
+        progress.enter(DECODE)
+        header = self._decoder.header(members)
+        tile = self._tile(file, index, number, shift, header)
+        part = None
+        if header is not None:
+            part = self._decoder.window(members, header, tile.window)
+        if part is not None:
+            return self._cut(tile, part, size=(tile.height, tile.width))
+        self._last = self._photo = None  # two of them need not be in memory
+        self._photo = self._decoder(members)
+        self._last = file.ref.name, index
+        return self._cut(tile, self._photo)
+
+    def _tile(
+        self,
+        file: ShardFile,
+        index: int,
+        number: int,
+        shift: tuple[float, float] | None,
+        header: ImageHeader | None,
+    ) -> Tile:
+        columns = file.index.columns
+        width, height = int(columns["width"][index]), int(columns["height"][index])
+        if header is None or header.upright != (width, height):
+            size = "unknown" if header is None else "{}x{} px".format(*header.upright)
+            raise SampleBroken(
+                f"the size of the photo is {size}, its index says {width}x{height} px:"
+                " tiles go by the index; run `fiberaug index SHARDS`",
+                stage="decode",
+            )
+        return self._tiling.tile(number, width, height, shift)
+
+    def _cut(
+        self, tile: Tile, photo: Decoded, *, size: tuple[int, int] | None = None
+    ) -> ReadTile:
+        fields = cut_fields(
+            photo.fields, tile.window, visibility=self._tiling.visibility,
+            kind=self._decoder.kind, size=size,
+        )  # fmt: skip
+        return ReadTile(tile, fields, photo.header)
