@@ -67,12 +67,41 @@ def join_boxes(
     for *_, i, j in sorted(pairs):
         groups.join(i, j)
     cut = np.concatenate([_cut_sides(one, size) for one in tiles])
-    found = [_whole(rows, boxes, scores, cut) for rows in groups.rows()]
-    best = [max(rows, key=lambda row: scores[row]) for rows in groups.rows()]
-    order = sorted(range(len(best)), key=lambda i: (-scores[best[i]], best[i]))
-    rows = np.asarray([best[i] for i in order], np.int64)
-    merged = np.asarray([found[i] for i in order], np.float32).reshape(-1, 4)
-    return merged, labels[rows], scores[rows]
+    members = groups.rows()
+    found = np.asarray(
+        [_whole(rows, boxes, scores, cut) for rows in members], np.float32
+    ).reshape(-1, 4)
+    best = np.asarray(
+        [max(rows, key=lambda row: scores[row]) for rows in members], np.int64
+    )
+    parts = np.asarray([cut[rows].all(axis=0).any() for rows in members], bool)
+    kept = ~_absorbed(found, labels[best], parts, iou)
+    found, best = found[kept], best[kept]
+    order = np.lexsort((best, -scores[best]))
+    return found[order], labels[best][order], scores[best][order]
+
+
+def _absorbed(
+    boxes: _Boxes, labels: NDArray[np.int64], parts: NDArray[np.bool_], share: float
+) -> NDArray[np.bool_]:
+    """Return which boxes are a part of another one that was seen apart from it.
+
+    The visible part of a round object is less than a part of its box, so that of it
+    two tiles do not show the same. A box that every tile cuts on one side, and that
+    lies in another of its class, is taken for such a part.
+    """
+    gone = np.zeros(len(boxes), bool)
+    if not parts.any():
+        return gone
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    common = np.maximum(0, high - low).prod(axis=2)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    for row in np.flatnonzero(parts)[np.argsort(areas[parts], kind="stable")].tolist():
+        others = (labels == labels[row]) & ~gone & (areas >= areas[row])
+        others[row] = False
+        gone[row] = bool((common[row, others] >= share * areas[row]).any())
+    return gone
 
 
 def _agreeing(
@@ -143,8 +172,13 @@ def _whole(
     scores: NDArray[np.float32],
     cut: NDArray[np.bool_],
 ) -> _Boxes:
-    """Return the box of one object."""
-    order = sorted(rows, key=lambda row: -scores[row])
+    """Return the box of one object: of what is whole, else of what shows most."""
+
+    def rank(row: int) -> tuple[float, ...]:
+        area = np.prod(boxes[row, 2:] - boxes[row, :2])
+        return int(cut[row].sum()), -float(scores[row]), -float(area)
+
+    order = sorted(rows, key=rank)
     sides = []
     for side in range(4):
         whole = [row for row in order if not cut[row, side]]

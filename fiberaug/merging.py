@@ -65,8 +65,10 @@ def merge_tiles(
     in the part of the photo that both tiles show; each box has at most one partner in
     another tile. An object that borders cut is put together again, also one that is
     larger than a tile; of its sides each comes from a tile that does not cut it there,
-    of several from the one with the best score. Of the truth itself, cut as tiles are
-    with ``visibility=0``, it makes the truth.
+    of several from the one that cuts it least, then from the one with the best score.
+    What a border cuts and what lies in another box of its class is taken for a part of
+    it. Of the truth itself, cut as tiles are with ``visibility=0``, it makes the truth,
+    as long as objects of one class that are larger than ``overlap`` lie apart.
 
     Maps are put at their place. In overlaps numbers with a fraction are averaged; of
     class ids the one counts that lies farthest from where its tile was cut.

@@ -135,6 +135,27 @@ def test_what_both_tiles_show_whole_is_the_one_with_the_better_score():
     assert found.bboxes.tolist() == [[42.5, 11, 55, 29]]
 
 
+def test_what_is_whole_counts_more_than_a_part_with_a_better_score():
+    found = merged(
+        {"boxes": [[30, 12, 60, 28]], "labels": [1], "scores": [0.9]},
+        {"boxes": [[0, 10, 20, 30]], "labels": [1], "scores": [0.6]},
+    )
+    whole = {"boxes": [[41, 10, 55, 30]], "labels": [1], "scores": [0.5]}
+    part = {"boxes": [[0, 12, 15, 29]], "labels": [1], "scores": [0.9]}
+    assert found.bboxes.tolist() == [[30, 12, 60, 28]]
+    assert merged(whole, part).bboxes.tolist() == [[41, 10, 55, 30]]
+
+
+def test_a_cap_of_a_round_object_is_a_part_of_it():
+    """Its box is far from the part of the whole box that the tile shows."""
+    cap, whole = {"boxes": [[52, 20, 60, 36]]}, {"boxes": [[12, 5, 55, 51]]}
+    assert merged(cap, whole).bboxes.tolist() == [[52, 5, 95, 51]]
+    apart = {"boxes": [[12, 5, 55, 15]]}
+    assert len(merged(cap, apart).bboxes) == 2
+    inner = {"boxes": [[50, 20, 58, 36]]}  # no border cuts it
+    assert len(merged(inner, whole).bboxes) == 2
+
+
 def test_boxes_of_other_classes_or_elsewhere_are_other_objects():
     found = merged(
         {"boxes": [[42, 10, 55, 30], [5, 5, 20, 20]], "labels": [1, 1]},
