@@ -24,7 +24,7 @@ from fiberaug.demo.cabinet import render_cabinet
 from fiberaug.tiling import Tiling
 
 ROUNDS = 5
-TILES = 640
+TILES = 320
 TILE = {"tile": (1024, 1024), "overlap": 128}
 QUALITY, MARKED = 92, 36  # 7 segments a row of 252 units
 OURS = """
@@ -188,7 +188,7 @@ def check(sets, info):
 
 
 def worker_memory():
-    """Return the most resident memory of a process below this one, MiB."""
+    """Return the most memory of its own that a process below this one has, MiB."""
     most = 0
     for path in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -198,5 +198,5 @@ def worker_memory():
         lines = (line.partition(":") for line in text.splitlines())
         fields = {name: value.strip() for name, _, value in lines}
         if fields.get("PPid") == str(os.getpid()):
-            most = max(most, int(fields.get("VmRSS", "0 kB").split()[0]) // 1024)
+            most = max(most, int(fields.get("RssAnon", "0 kB").split()[0]) // 1024)
     return most

@@ -119,18 +119,17 @@ def cut_fields(
         window: The window, within the photo.
         visibility: See :func:`boxes_within`; of ``masks`` the part of their pixels.
         kind: Kind of a field by its name, such as ``mask``.
-        size: Height and width of the photo, px, where ``image`` is the window already.
+        size: Height and width of the photo, px, where ``image`` is None.
 
     Raises:
         SampleBroken: An image or mask has another size than the photo.
     """
-    done = {"image"} if size is not None else set()
     size = size or fields["image"].shape[:2]
     cut = dict(fields)
     rows: dict[str, NDArray[np.int64]] = {}
     for name, value in fields.items():
         what = kind(name)
-        if value is None or name in done:
+        if value is None:
             continue
         if what in {"image", "mask"}:
             cut[name] = _plane(value, window, size, name)

@@ -71,7 +71,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     Args:
         shards: Path or URL (``http(s)://``, ``s3://``, ``gs://``, ``hf://``) with
             braces or a glob, a folder, a list of such, or a webdataset object that only
-            names shards.
+            names shards; or a set that has none: a folder of images, COCO, Pascal VOC,
+            YOLO and what else ``convert`` reads (docs/plain.md).
         fields: ``auto``, a preset, or a mapping such as ``{"image": "jpg;png",
             "label": "cls;json:label", "caption?": "txt"}``; ``?`` marks a field that
             may miss.

@@ -12,10 +12,11 @@ from fiberaug.decode.fields import parse_fields
 from fiberaug.decode.options import parse_decode
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import DataRefused, FiberAugError, StoreError, UsageError
+from fiberaug.jobs.plain import resolve_any
 from fiberaug.runlog import QUARANTINE, read_manifest
-from fiberaug.shards.opening import RemoteFile
+from fiberaug.shards.opening import open_shard
 from fiberaug.shards.reader import ShardFile, ShardRef
-from fiberaug.shards.resolve import expand, resolve
+from fiberaug.shards.resolve import expand
 
 __all__ = ["Entry", "Quarantine", "read_quarantine"]
 
@@ -151,13 +152,10 @@ class Quarantine:
     def _open(self, shard: str, *, verify: bool) -> ShardFile:
         if shard not in self._places:
             raise DataRefused("the run has no such shard", shard=shard)
-        found = resolve(
+        found = resolve_any(
             [self._places[shard]], index_dir=self._index_dir, allow_pipe=True
         )
-        ref = found.refs[0]
-        if found.cache is not None:
-            return RemoteFile(ref, found.cache, verify=verify)
-        return ShardFile(ref, verify=verify)
+        return open_shard(found.refs[0], found.cache, verify=verify)
 
 
 def _places(shards: str) -> list[str]:
@@ -165,7 +163,7 @@ def _places(shards: str) -> list[str]:
     try:
         return [str(path) for path in expand(shards)]
     except UsageError:
-        return [ref.path for ref in resolve(shards).refs]
+        return [ref.path for ref in resolve_any(shards).refs]
 
 
 def _index(file: ShardFile, entry: Entry) -> int:

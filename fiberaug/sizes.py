@@ -5,11 +5,12 @@ from fractions import Fraction
 
 from fiberaug.errors import UsageError
 
-__all__ = ["counted", "format_bytes", "parse_bytes"]
+__all__ = ["counted", "format_bytes", "parse_bytes", "parse_sides"]
 
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{p}B": 10 ** (3 * i) for i, p in enumerate("KMGTP", 1)}
 _UNITS |= {f"{p}IB": 2 ** (10 * i) for i, p in enumerate("KMGTP", 1)}
+_SIDES = re.compile(r"\s*([0-9]{1,9})(?:\s*[xX]\s*([0-9]{1,9}))?\s*")
 _SIZE = re.compile(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)\s*")
 
 
@@ -40,6 +41,27 @@ def parse_bytes(size: int | str, *, name: str = "size") -> int:
     if count < 1:
         raise UsageError(f"{name} must be at least 1 byte, got {size!r}")
     return count
+
+
+def parse_sides(size: str, *, name: str = "size") -> tuple[int, int]:
+    """Return (height, width) in px.
+
+    Args:
+        size: Text such as ``"1024x768"``, height first, or one number for both.
+        name: What the size is called in the error.
+
+    Raises:
+        UsageError: The text is not such a size.
+
+    >>> parse_sides("1024x768"), parse_sides("512")
+    ((1024, 768), (512, 512))
+    """
+    match = _SIDES.fullmatch(size)
+    if match is None:
+        raise UsageError(
+            f"{name} must be HEIGHTxWIDTH in px, such as 1024x1024, got {size!r:.60}"
+        )
+    return int(match[1]), int(match[2] or match[1])
 
 
 def format_bytes(count: int) -> str:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fiberaug.cutting import cut_fields
 from fiberaug.decode.header import ImageHeader
 from fiberaug.decode.sample import Decoded, SampleDecoder
@@ -26,7 +29,7 @@ class ReadTile(NamedTuple):
 
 
 class TileReader:
-    """Reads tiles; the last photo that had to be decoded whole is kept.
+    """Reads tiles; what was decoded whole of the last photo is kept.
 
     Args:
         tiling: How photos are cut.
@@ -58,22 +61,26 @@ class TileReader:
         Raises:
             DataRefused: The photo is broken, or has not the size that the index says.
         """
-        if self._last == (file.ref.name, index) and self._photo is not None:
-            tile = self._tile(file, index, number, shift, self._photo.header)
-            return self._cut(tile, self._photo)
+        place = file.ref.name, index
+        photo = self._photo if self._last == place else None
+        if photo is not None and photo.fields["image"] is not None:
+            tile = self._tile(file, index, number, shift, photo.header)
+            return self._cut(tile, photo)
         members = file.read(index)
         progress.enter(DECODE)
         header = self._decoder.header(members)
         tile = self._tile(file, index, number, shift, header)
-        part = None
+        pixels = None
         if header is not None:
-            part = self._decoder.window(members, header, tile.window)
-        if part is not None:
-            return self._cut(tile, part, size=(tile.height, tile.width))
-        self._last = self._photo = None  # two of them need not be in memory
-        self._photo = self._decoder(members)
-        self._last = file.ref.name, index
-        return self._cut(tile, self._photo)
+            pixels = self._decoder.window(members, header, tile.window)
+        if photo is None or pixels is None:
+            self._last = self._photo = None  # two of them need not be in memory
+            if header is None or pixels is None:
+                photo = self._decoder(members)
+            else:
+                photo = self._decoder.rest(members, header)
+            self._last, self._photo = place, photo
+        return self._cut(tile, photo, pixels)
 
     def _tile(
         self,
@@ -95,10 +102,12 @@ class TileReader:
         return self._tiling.tile(number, width, height, shift)
 
     def _cut(
-        self, tile: Tile, photo: Decoded, *, size: tuple[int, int] | None = None
+        self, tile: Tile, photo: Decoded, pixels: NDArray[np.uint8] | None = None
     ) -> ReadTile:
         fields = cut_fields(
             photo.fields, tile.window, visibility=self._tiling.visibility,
-            kind=self._decoder.kind, size=size,
+            kind=self._decoder.kind, size=(tile.height, tile.width),
         )  # fmt: skip
+        if pixels is not None:
+            fields["image"] = pixels
         return ReadTile(tile, fields, photo.header)

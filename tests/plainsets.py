@@ -10,7 +10,20 @@ import numpy as np
 from PIL import Image
 from sets import photo
 
-__all__ = ["KINDS", "jpeg", "put"]
+from fiberaug.jobs import plain, plain_index
+from fiberaug.shards.index import ShardIndex
+
+__all__ = [
+    "KINDS",
+    "assert_equal",
+    "indexes",
+    "jpeg",
+    "noise",
+    "own_cache",
+    "photos_in",
+    "png",
+    "put",
+]
 
 
 def put(path: Path, content: bytes | str) -> Path:
@@ -127,3 +140,37 @@ KINDS = {
     "folder": folder, "voc": voc, "yolo": yolo, "coco": coco, "csv": table,
     "masks": masks,
 }  # fmt: skip
+
+
+def own_cache(tmp_path: Path, monkeypatch) -> Path:
+    """A cache of this test's own, and a process in which nothing was said so far."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    plain._told.clear()
+    return tmp_path / "cache" / "fiberaug" / "fiberaug-1" / "plain"
+
+
+def photos_in(tmp_path: Path, monkeypatch) -> Path:
+    """A folder of 42 photos in several virtual shards."""
+    monkeypatch.setattr(plain_index, "SAMPLES", 10)
+    for i in range(42):
+        put(tmp_path / "src" / f"c{i % 3}" / f"{i:02d}.jpg", jpeg(i, i % 8 + 1))
+    return tmp_path / "src"
+
+
+def assert_equal(one, other):
+    """The same samples: keys in the same order, fields bit by bit."""
+    assert list(one) == list(other)
+    for key, sample in one.items():
+        assert sample.keys() == other[key].keys()
+        for name in sample.keys() - {"__url__", "record"}:
+            left, right = sample[name], other[key][name]
+            assert type(left) is type(right), (key, name)
+            if hasattr(left, "dtype"):
+                assert left.dtype == right.dtype, (key, name)
+                assert np.array_equal(np.asarray(left), np.asarray(right)), (key, name)
+            else:
+                assert left == right, (key, name)
+
+
+def indexes(found):
+    return [ShardIndex.open(Path(ref.index), shard=ref.name) for ref in found.refs]

@@ -79,6 +79,18 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         bool,
         typer.Option("--allow-outside", help="Files may lie outside of the source."),
     ] = False,
+    tile: Annotated[
+        str | None, typer.Option(help="Write tiles of HEIGHTxWIDTH px, as 1024x1024.")
+    ] = None,
+    overlap: Annotated[
+        int, typer.Option(help="Least overlap of neighbouring tiles, px.")
+    ] = 0,
+    visibility: Annotated[
+        float, typer.Option(help="Least part of a box that a tile must hold.")
+    ] = 0.1,
+    drop_empty: Annotated[
+        bool, typer.Option("--drop-empty", help="Leave out tiles without an object.")
+    ] = False,
     engine: Annotated[
         str, typer.Option(help="local, or ray: on a Ray cluster.")
     ] = "local",
@@ -100,11 +112,16 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     from fiberaug.jobs.preparing import Options
     from fiberaug.jobs.sources.options import SourceOptions
     from fiberaug.jobs.splitting import parse_split
-    from fiberaug.sizes import parse_bytes
+    from fiberaug.sizes import parse_bytes, parse_sides
+    from fiberaug.tiling import Tiling
 
     options = Options(
         encode=encode, resize=resize, quality=quality, frame=annotation_frame,
         group_by=group_by, on_error=on_error, srgb=srgb,
+        tiling=Tiling.of(
+            None if tile is None else parse_sides(tile, name="--tile"),
+            overlap=overlap, visibility=visibility, keep_empty=not drop_empty,
+        ),
     )  # fmt: skip
     job = Job(
         shard_size=parse_bytes(shard_size, name="--shard-size"), workers=workers,

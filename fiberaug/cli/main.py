@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from fiberaug.cli import convert, demo, doctor, index, info, quarantine, replay, verify
+from fiberaug.cli import (
+    augment,
+    convert,
+    demo,
+    doctor,
+    export,
+    index,
+    info,
+    materialize,
+    quarantine,
+    replay,
+    verify,
+)
 from fiberaug.errors import DataRefused, FiberAugError, StoreError, UsageError
 
 __all__ = ["app", "exit_code", "main"]
@@ -82,9 +94,10 @@ def _guarded(command: Callable[..., None], *, resumes: bool) -> Callable[..., No
     return run
 
 
-for module in (convert, index, verify, info, doctor, replay, quarantine, demo):
+_RESUMES = (convert, augment, export, materialize)
+for module in (*_RESUMES, index, verify, info, doctor, replay, quarantine, demo):
     verb = module.__name__.rpartition(".")[2]
-    app.command(name=verb)(_guarded(module.command, resumes=module is convert))
+    app.command(name=verb)(_guarded(module.command, resumes=module in _RESUMES))
 
 
 def main() -> None:

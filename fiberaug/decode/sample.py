@@ -151,10 +151,8 @@ class SampleDecoder:
 
     def window(
         self, members: Members, header: ImageHeader, window: tuple[int, int, int, int]
-    ) -> Decoded | None:
-        """Return a sample whose image is a window alone; None where that is no less.
-
-        All other fields are those of the whole image.
+    ) -> NDArray[np.uint8] | None:
+        """Return a window of the image alone, [h, w, 3]; None where that is no less.
 
         Args:
             members: The members.
@@ -162,7 +160,7 @@ class SampleDecoder:
             window: (x_min, y_min, x_max, y_max), px of the upright image.
 
         Raises:
-            SampleBroken: As a call.
+            SampleBroken: It cannot be decoded.
             LimitExceeded: The whole image is too large.
         """
         if (self.options.color, self.options.depth) != ("rgb", "uint8"):
@@ -170,8 +168,19 @@ class SampleDecoder:
         extension = self._extension(members)
         self.options.limits.check(header)
         with Refusing("the JPEG cannot be decoded"):
-            pixels = decode_window(members[extension], header, window)
-        return None if pixels is None else self._decoded(members, (pixels, header))
+            return decode_window(members[extension], header, window)
+
+    def rest(self, members: Members, header: ImageHeader) -> Decoded:
+        """Return a sample whose field ``image`` is None.
+
+        Args:
+            members: The members.
+            header: Of the image.
+
+        Raises:
+            SampleBroken: As a call.
+        """
+        return self._decoded(members, (None, header))
 
     def boxes(self, members: Members) -> NDArray[np.float32]:
         """Return the field ``bboxes`` alone, float32 [N, 4]: no pixel is decoded.

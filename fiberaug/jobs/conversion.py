@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from fiberaug.errors import UsageError
 from fiberaug.jobs.converting import Bar, convert_source
-from fiberaug.jobs.frames import check_frames
 from fiberaug.jobs.gathering import Copies, find_copies
 from fiberaug.jobs.items import Source
 from fiberaug.jobs.job import Job
@@ -26,6 +25,7 @@ from fiberaug.jobs.writing import ShardWriter
 from fiberaug.shards.manifest import FILE, Manifest
 from fiberaug.shards.urls import file_name
 from fiberaug.sizes import counted, format_bytes, parse_bytes
+from fiberaug.tiling import Tiling
 
 __all__ = ["Conversion", "convert", "plan_conversion"]
 
@@ -77,6 +77,17 @@ class Conversion:
         size = format_bytes(int(self.source.items.sizes.sum()))
         shards = counted(len(self.planned), "shard")
         told.append(f"to write: {shards}, {size} of images")
+        tiling = self.job.options.tiling
+        if tiling is not None:
+            kind = self.job.options.encode
+            told.append(
+                f"  in tiles of {tiling.height}x{tiling.width} px,"
+                + (
+                    " as PNG: --encode jpeg makes them smaller"
+                    if kind == "keep"
+                    else f" as {kind.upper()}"
+                )
+            )
         if self.copies is not None and self.copies.spare.any():
             spare = counted(int(self.copies.spare.sum()), "photo")
             kept = "left out" if self.job.dedupe else "in one part with it"
@@ -117,8 +128,11 @@ def plan_conversion(
         return find_source(src, source, replace(hints, frame=frame))
 
     found = listed(job.options.frame)
-    picture = here.with_name(f"{here.name}-annotation-frame.png")
-    check_frames(found, job.options, picture, listed, progress=job.progress)
+    if {name.rstrip("?") for name in found.fields} - {"label", "caption"}:
+        from fiberaug.jobs.frames import check_frames  # noqa: PLC0415  # Pillow: 30 ms
+
+        picture = here.with_name(f"{here.name}-annotation-frame.png")
+        check_frames(found, job.options, picture, listed, progress=job.progress)
     return Conversion(source=found, store=store, job=job)
 
 
@@ -140,6 +154,10 @@ def convert(
     encode: str = "keep",
     quality: int = 90,
     srgb: bool = False,
+    tile: int | tuple[int, int] | None = None,
+    overlap: int = 0,
+    visibility: float = 0.1,
+    keep_empty: bool = True,
     annotation_frame: str | None = None,
     on_error: str = "skip",
     classes: Sequence[str] | None = None,
@@ -186,6 +204,12 @@ def convert(
         quality: Of JPEG and WebP, 1 to 100.
         srgb: Bring images with an embedded colour profile to sRGB; they are encoded
             anew. Others stay as they are.
+        tile: (height, width) of tiles, px, that are written in place of each photo, as
+            :class:`StreamingDataset` cuts them in evaluation; PNG unless ``encode``
+            says otherwise. A tile's group is its photo.
+        overlap: Least overlap of neighbouring tiles, px.
+        visibility: Least part of a box's area that a tile must hold.
+        keep_empty: False leaves out tiles without an object.
         annotation_frame: Whether annotations are for the ``stored`` or the ``upright``
             pixels of images that their EXIF orientation turns; asked for where the
             annotations do not tell.
@@ -213,7 +237,7 @@ def convert(
         StoreError: The disk is full or gone.
     """
     if not isinstance(src, str | Path):
-        given = {"resize": resize, "split": split, "group_by": group_by}
+        given = {"resize": resize, "split": split, "group_by": group_by, "tile": tile}
         named = [name for name, value in given.items() if value is not None]
         if named:
             raise UsageError(f"{named[0]} is for files, src is an iterable of samples")
@@ -224,6 +248,9 @@ def convert(
     options = Options(
         encode=encode, resize=resize, quality=quality, frame=annotation_frame,
         group_by=group_by, on_error=on_error, srgb=srgb,
+        tiling=Tiling.of(
+            tile, overlap=overlap, visibility=visibility, keep_empty=keep_empty
+        ),
     )  # fmt: skip
     job = Job(
         shard_size=parse_bytes(shard_size, name="shard_size"), workers=workers,

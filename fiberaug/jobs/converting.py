@@ -73,8 +73,6 @@ def _run(
     store: Store, source: Source, planned: Sequence[Planned], job: Job
 ) -> Iterator[Written]:
     """Yield what became of each shard, in their order whoever wrote them."""
-    import webdataset.writer  # noqa: F401, PLC0415  # once, before workers are forked
-
     journal = Journal(store)
     units = (
         (

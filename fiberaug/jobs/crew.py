@@ -51,8 +51,9 @@ def count(images: int, size: int, errors: int) -> None:
     """Add to what the jobs have done so far."""
     for counts in _counts:
         with counts.get_lock():
+            plain = counts.get_obj()  # the array itself locks at each look
             for i, amount in enumerate((images, size, errors)):
-                counts[i] += amount
+                plain[i] += amount
         for tell in _told:
             tell(Done(*counts[:]))
 

@@ -142,7 +142,7 @@ class Items:
 
     def tar_bytes(self) -> NDArray[np.int64]:
         """Return about what each takes in a tar, with its label and its notes."""
-        notes = np.array([len(note) for note in self._notes], np.int64)
+        notes = self._notes.lengths()
         labels = np.where(self.labels == _NO_LABEL, 0, member_bytes(1))
         return (
             member_bytes(self.sizes)
@@ -169,7 +169,7 @@ class Items:
         for column in (self._keys, self._places, self._notes):
             column.add_to(total)
         for numbers in (self.sizes, self.labels):
-            total.update(np.ascontiguousarray(numbers, "<i8").tobytes())
+            total.update(np.ascontiguousarray(numbers, "<i8").data)
         return total.digest()
 
     def check_keys(self) -> None:

@@ -109,7 +109,9 @@ class Job:
     def arguments(self, source: Source) -> dict[str, Any]:
         """Return what ``dataset.json`` says of how the set was made."""
         options = self.options
-        return {
+        tiling = options.tiling
+        cut = {} if tiling is None else {"tile": tiling.describe()}
+        return cut | {
             "source": Path(source.root).resolve().name, "from": source.kind,
             "shard_size": self.shard_size, "seed": self.seed,
             "keep_order": self.keep_order, "resize": options.resize,

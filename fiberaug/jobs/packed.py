@@ -1,7 +1,7 @@
 """Many short byte strings in two arrays: a million take what they weigh."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import overload
 
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Packed", "Packing"]
+
+_BLOCK = 4096  # ends that are numbers of Python at once
 
 
 class Packed(Sequence[bytes]):
@@ -42,17 +44,30 @@ class Packed(Sequence[bytes]):
         """Return the number of strings."""
         return len(self._ends)
 
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the strings."""
+        data, begin = self._data, 0
+        for at in range(0, len(self._ends), _BLOCK):
+            for end in self._ends[at : at + _BLOCK].tolist():
+                yield data[begin:end]
+                begin = end
+
     def add_to(self, digest: blake2b) -> None:
         """Add all strings and their lengths to a hash."""
-        digest.update(np.ascontiguousarray(self._ends, "<i8").tobytes())
+        digest.update(np.ascontiguousarray(self._ends, "<i8").data)
         digest.update(self._data)
 
-    def take(self, rows: Iterable[int]) -> "Packed":
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the length of each string, bytes, int64 [N]."""
+        return np.diff(self._ends, prepend=0)
+
+    def take(self, rows: NDArray[np.int64]) -> "Packed":
         """Return the strings of some rows, in their order."""
-        packing = Packing()
-        for row in rows:
-            packing.append(self[row])
-        return packing.done()
+        ends = self._ends[rows]
+        begins = np.where(rows == 0, 0, self._ends[rows - 1])
+        data, cuts = self._data, zip(begins.tolist(), ends.tolist(), strict=True)
+        joined = b"".join([data[begin:end] for begin, end in cuts])
+        return Packed(joined, np.cumsum(ends - begins))
 
 
 class Packing:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from fiberaug.errors import DataRefused, FiberAugError, ShardDamaged, StoreError
 from fiberaug.jobs.items import Source
-from fiberaug.jobs.plain_looking import Looked, look_at, side_files
+from fiberaug.jobs.plain_looking import WITH_SIDE_FILES, Looked, look_at, side_files
 from fiberaug.jobs.plain_rows import PlainRow, PlainRows, pack_rows
 from fiberaug.jobs.plain_shard import ROWS, changed_ns, place_of
 from fiberaug.shards.index import IndexBuilder, ShardIndex
@@ -105,7 +105,7 @@ def _digest(source: Source, changed: NDArray[np.int64]) -> str:
     packages = [(name, _version(name)) for name in _ENCODERS]
     told = (_FORMAT, SAMPLES, source.kind, source.digest(), packages, cv2.__version__)
     total.update(repr(told).encode() + changed.astype("<i8").tobytes())
-    for item in source.items:
+    for item in source.items if source.kind in WITH_SIDE_FILES else ():
         for place in side_files(source.kind, item):
             total.update(b"%d," % changed_ns(os.path.join(source.root, place)))  # noqa: PTH118  # as in place_of
     return total.hexdigest()

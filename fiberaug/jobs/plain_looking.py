@@ -22,11 +22,13 @@ from fiberaug.jobs.plain_shard import (
 from fiberaug.jobs.preparing import prepare
 from fiberaug.shards.index import Facts, Field
 
-__all__ = ["Looked", "look_at", "side_files"]
+__all__ = ["WITH_SIDE_FILES", "Looked", "look_at", "side_files"]
 
 _JPEG = b"\xff\xd8\xff"
 _NAMES = {"jpeg": "jpg", "tiff": "tif"}  # as members are called
 _describe = Describer()
+WITH_SIDE_FILES = {"voc": "masks", "csv": "mask", "yolo": "label", "masks": ""}
+"""Kinds whose samples are several files, and which of their notes names these."""
 
 
 class Looked(NamedTuple):
@@ -69,14 +71,18 @@ def side_files(kind: str, item: Item) -> Sequence[str]:
 
     They are told of another state by when they were changed; what is listed, as VOC's
     XML or COCO's JSON, is read with every listing.
+
+    Args:
+        kind: One of ``WITH_SIDE_FILES``; the others have none.
+        item: The sample.
     """
-    if not item.notes or kind not in {"voc", "masks", "csv", "yolo"}:
+    if not item.notes:
         return ()
     told: Any = json.loads(item.notes)
     if kind == "masks":
         union, instances, _ = told
         return [*([] if union is None else [union]), *instances]
-    found = told.get({"voc": "masks", "csv": "mask", "yolo": "label"}[kind], ())
+    found = told.get(WITH_SIDE_FILES[kind], ())
     return [found] if isinstance(found, str) else list(found)
 
 

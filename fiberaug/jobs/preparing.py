@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,9 @@ from fiberaug.jobs.items import Item, Raw
 from fiberaug.jobs.keeping import keep
 from fiberaug.jobs.members import mask_member
 from fiberaug.jobs.splitting import group_rule
+from fiberaug.tiling import Tiling
 
-__all__ = ["Options", "Prepared", "prepare"]
+__all__ = ["Options", "Prepared", "json_member", "prepare"]
 
 _LIMITS = ImageLimits()
 
@@ -50,6 +51,17 @@ class Options:
 
     on_error: str = "skip"
     """``skip`` lists a sample that cannot be read, ``fail`` ends the conversion."""
+
+    tiling: Tiling | None = None
+    """How photos are cut into tiles; None: they are whole."""
+
+    @property
+    def of_photo(self) -> "Options":
+        """What becomes of a photo before it is cut: nothing is lost twice."""
+        if self.tiling is None:
+            return self
+        changed = self.resize is not None or self.srgb
+        return replace(self, encode="png" if changed else "keep")
 
 
 class Prepared(NamedTuple):
@@ -102,7 +114,7 @@ def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
                 notes = {**notes, "width": size[0], "height": size[1]}
             added = {**notes, **added}
     if added or raw.notes is not None:
-        members["json"] = _json(added)
+        members["json"] = json_member(added)
     for name, member in raw.members.items():
         members.setdefault(name, member)
     return Prepared(members, doubts)
@@ -147,7 +159,13 @@ def masks_member(masks: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _json(notes: Mapping[str, Any]) -> bytes:
+def json_member(notes: Mapping[str, Any]) -> bytes:
+    """Return the JSON member of a sample.
+
+    Raises:
+        SampleBroken: It holds what JSON does not have.
+        LimitExceeded: It is larger than readers take.
+    """
     try:
         data = json.dumps(notes, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:  # NaN, or half of a character

@@ -1,6 +1,6 @@
 """One shard of a conversion: the unit of work, of failure and of going on again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +10,8 @@ from fiberaug.errors import DataRefused, StoreError, UsageError
 from fiberaug.jobs.crew import check_wanted, count
 from fiberaug.jobs.describing import Describer
 from fiberaug.jobs.items import Item, Items, Raw
-from fiberaug.jobs.preparing import Options, Prepared, prepare
+from fiberaug.jobs.preparing import Options, Prepared, json_member, prepare
+from fiberaug.jobs.tile_members import cut_members, tile_key
 from fiberaug.shards.manifest import ShardEntry
 from fiberaug.shards.writer import ShardFileWriter, check_size
 
@@ -63,35 +64,61 @@ class Unit:
             UsageError: Nothing tells the frame of a sample's annotations.
             StoreError: A file cannot be read or written.
         """
-        writer = ShardFileWriter(folder / self.name)
+        writer = ShardFileWriter(folder / self.name, describe=Describer())
         errors: list[dict[str, str]] = []
         try:
             for item in self.items:
                 check_wanted()
                 try:
-                    prepared = _prepare(self, item)
+                    found = list(_samples(self, item))
                 except DataRefused as error:
                     if self.options.on_error == "fail":
                         raise
                     errors.append(_line(self, item, "left out", str(error)))
                     count(1, item.size, 1)
                     continue
-                writer.write(item.key, prepared.members)
-                errors += [_line(self, item, "kept", text) for text in prepared.doubts]
+                for key, prepared in found:
+                    writer.write(key, prepared.members)
+                    doubts = prepared.doubts
+                    errors += [_line(self, item, "kept", text) for text in doubts]
                 count(1, item.size, 0)
             if not writer.samples:
                 writer.discard()
                 return Written(None, errors, 0)
-            return Written(writer.publish(Describer()), errors, writer.samples)
+            return Written(writer.publish(), errors, writer.samples)
         except BaseException:
             writer.discard()
             raise
 
 
+def _samples(unit: Unit, item: Item) -> Iterator[tuple[str, Prepared]]:
+    """Yield what is written of one sample: itself, or its tiles."""
+    prepared = _prepare(unit, item)
+    tiling, options = unit.options.tiling, unit.options
+    if tiling is None:
+        yield item.key, prepared
+        return
+    doubts = list(prepared.doubts)
+    try:
+        tiles = cut_members(
+            item.key, prepared.members, tiling,
+            encoding=options.encode, quality=options.quality,
+        )  # fmt: skip
+        for tile in tiles:
+            doubts += tile.doubts
+            if tile.empty and not tiling.keep_empty:
+                continue
+            members = {**tile.members, "json": json_member(tile.notes)}
+            yield tile_key(item.key, tile.number), Prepared(members, doubts)
+            doubts = []
+    except (DataRefused, UsageError) as error:
+        raise error.located(key=item.key) from None
+
+
 def _prepare(unit: Unit, item: Item) -> Prepared:
     """Read and prepare one sample; whatever is wrong with it is DataRefused."""
     try:
-        prepared = prepare(unit.reader(item), item, unit.options)
+        prepared = prepare(unit.reader(item), item, unit.options.of_photo)
         for extension, data in prepared.members.items():
             check_size(len(data), extension)
     except (DataRefused, UsageError) as error:

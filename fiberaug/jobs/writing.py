@@ -107,14 +107,14 @@ class ShardWriter:
             self._publish()
         if self._shard is None:
             name = f"shard-{len(self._entries):06d}.tar"
-            self._shard = ShardFileWriter(self._folder / name)
+            self._shard = ShardFileWriter(self._folder / name, describe=Describer())
         self._shard.write(key, members)
         self._keys.add(key)
 
     def _publish(self) -> None:
         shard, self._shard = self._shard, None
         if shard is not None:
-            self._entries.append(shard.publish(Describer()))
+            self._entries.append(shard.publish())
 
     def close(self) -> Manifest:
         """Finish the last shard and write ``dataset.json``.

@@ -1,6 +1,7 @@
 """One shard written whole or not at all, with its index."""
 
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,16 +19,22 @@ from fiberaug.errors import (
     StoreError,
     UsageError,
 )
-from fiberaug.shards.index import ShardIndex
+from fiberaug.shards.index import Field, IndexBuilder, ShardIndex
 from fiberaug.shards.manifest import ShardEntry, write_atomically
-from fiberaug.shards.naming import split_name
+from fiberaug.shards.naming import sample_too_large, split_name
 from fiberaug.shards.reader import Describe, build_index, map_file
 from fiberaug.shards.tar import Limits, check_name
+from fiberaug.shards.tarheader import BLOCK, end_of_archive, member_header
 
 __all__ = ["ShardFileWriter", "check_key", "check_size", "member_bytes"]
 
-_BLOCK = 512
 _MOST_BYTES = Limits().member_bytes
+_MOST_SAMPLE_BYTES = Limits().sample_bytes
+_BUFFER = 2**20
+# What no rule refuses, and most names are: each part begins with a letter or a digit.
+_PLAIN_KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]*(?:/[0-9A-Za-z][0-9A-Za-z_-]*)*")
+_PLAIN_CHARS = 500
+_PLAIN_EXTENSION = re.compile(r"[0-9a-z]{1,20}(?:\.[0-9a-z]{1,20}){0,9}")
 
 
 @overload
@@ -36,7 +43,7 @@ def member_bytes(size: int) -> int: ...
 def member_bytes(size: NDArray[np.int64]) -> NDArray[np.int64]: ...
 def member_bytes(size: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
     """Return what a member of ``size`` bytes takes in a tar."""
-    return _BLOCK + -(-size // _BLOCK) * _BLOCK
+    return BLOCK + -(-size // BLOCK) * BLOCK
 
 
 def check_key(key: str, extensions: Mapping[str, Any]) -> None:
@@ -45,6 +52,9 @@ def check_key(key: str, extensions: Mapping[str, Any]) -> None:
     Raises:
         UsageError: It would not; the reason is named.
     """
+    plain = len(key) <= _PLAIN_CHARS and _PLAIN_KEY.fullmatch(key)
+    if plain and all(map(_PLAIN_EXTENSION.fullmatch, extensions)):
+        return
     for extension in extensions:
         name = f"{key}.{extension}"
         try:
@@ -82,63 +92,110 @@ class ShardFileWriter:
 
     Args:
         path: Final path of the tar.
+        describe: What the index says of a sample. The index is then made, and the shard
+            hashed, while samples are written. None: :meth:`publish` is told.
+
+    Raises:
+        StoreError: The file cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
-        from webdataset.writer import TarWriter  # noqa: PLC0415  # 1 s: it loads torch
-
+    def __init__(self, path: Path, *, describe: Describe | None = None) -> None:
         self.path = path
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            self._file = self._temporary.open("wb")
+            self._file = self._temporary.open("wb", buffering=_BUFFER)
         except OSError as error:
             raise StoreError(
                 f"cannot write {path}: {error.strerror}", stage="write"
             ) from error
-        # Time, owner and mode are fixed: the same samples give the same bytes.
-        self._tar = TarWriter(
-            self._file, user="", group="", mode=0o644, encoder=False, mtime=0,
-            format="GNU_FORMAT",
-        )  # fmt: skip
+        self._describe, self._builder = describe, IndexBuilder(path.name)
+        self._digest, self._at = sha256(), 0
         self.bytes = 0
+        """What the members take, without what long names add."""
+
         self.samples = 0
 
     def write(self, key: str, members: Mapping[str, bytes]) -> None:
-        """Append one sample.
+        """Append one sample, its members in the order of their extensions.
 
         Raises:
-            UsageError: The key cannot be read back.
-            LimitExceeded: A member is larger than readers take.
+            UsageError: The key cannot be read back, or there is no member.
+            LimitExceeded: A member, or all together, are larger than readers take.
             StoreError: The disk is full or gone.
         """
+        if not members:
+            raise UsageError(f"the sample {key!r} has no member")
         check_key(key, members)
         for extension, data in members.items():
             check_size(len(data), extension, key=key)
+        fields, parts, at = list[Field](), list[bytes](), self._at
+        described = self._describe is not None
+        for extension in sorted(members):
+            data = members[extension]
+            header = member_header(f"{key}.{extension}", len(data))
+            at += len(header)
+            crc = zlib.crc32(data) if described else None
+            fields.append(Field(extension, at, len(data), crc))
+            padding = bytes(-len(data) % BLOCK)
+            parts += header, data, padding
+            at += len(data) + len(padding)
+        if self._describe is not None:
+            self._index(key, fields, self._describe, members)
+            for part in parts:
+                self._digest.update(part)
         try:
-            self._tar.write({"__key__": key, **members})
+            self._file.writelines(parts)
         except OSError as error:
             raise StoreError(
                 f"cannot write {self.path} after {self.bytes} bytes: {error.strerror}",
                 key=key,
                 stage="write",
             ) from error
+        self._at = at
         self.bytes += sum(member_bytes(len(data)) for data in members.values())
         self.samples += 1
 
-    def publish(self, describe: Describe) -> ShardEntry:
-        """Read the shard back, index it, and give shard and index their names.
+    def _index(
+        self,
+        key: str,
+        fields: list[Field],
+        describe: Describe,
+        members: Mapping[str, bytes],
+    ) -> None:
+        size = sum(field.size for field in fields)
+        if size > _MOST_SAMPLE_BYTES:
+            raise sample_too_large(
+                size, _MOST_SAMPLE_BYTES, shard=self.path.name, key=key,
+                offset=fields[0].offset,
+            )  # fmt: skip
+        facts = describe(key, {one.extension: members[one.extension] for one in fields})
+        self._builder.add(key, fields, facts)
+
+    def publish(self, describe: Describe | None = None) -> ShardEntry:
+        """Give the shard and its index their names.
+
+        Args:
+            describe: What the index says of a sample, of a writer that was not told:
+                the shard is read back for it, by the strict reader.
 
         Raises:
             StoreError: The disk is full or gone; nothing is left.
         """
         try:
-            self._tar.close()
+            end = end_of_archive(self._at)
+            self._digest.update(end)
+            self._file.write(end)
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            data = map_file(self._temporary, shard=self.path.name)
-            index = build_index(data, shard=self.path.name, describe=describe)
-            digest = sha256(data).hexdigest()
+            if describe is None and self._describe is not None:
+                size = self._at + len(end)
+                index = self._builder.finish(shard_bytes=size, checksums=True)
+                digest = self._digest.hexdigest()
+            else:
+                data = map_file(self._temporary, shard=self.path.name)
+                index = build_index(data, shard=self.path.name, describe=describe)
+                digest = sha256(data).hexdigest()
             content = index.to_bytes()
             # The index first: whoever sees the shard sees its index, too.
             write_atomically(self.path.with_name(self.path.name + ".idx"), content)
@@ -154,9 +211,8 @@ class ShardFileWriter:
 
     def discard(self) -> None:
         """Remove what was written so far."""
-        for file in (self._tar, self._file):
-            with suppress(OSError, ValueError):  # closing writes; the disk may be full
-                file.close()
+        with suppress(OSError):  # closing writes; the disk may be full
+            self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 

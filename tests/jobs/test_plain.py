@@ -1,9 +1,6 @@
 """A plain set is taken where shards are, and every law of shards holds for it."""
 
 import json
-import logging
-import multiprocessing
-import os
 import pickle
 import shutil
 from io import BytesIO
@@ -14,20 +11,25 @@ import numpy as np
 import pytest
 import torch
 from conversions import streamed
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
-from plainsets import KINDS, folder, jpeg, noise, png, put, voc, yolo
-from sets import DATA, cut_jpeg, photo
+from plainsets import (
+    KINDS,
+    assert_equal,
+    indexes,
+    jpeg,
+    noise,
+    own_cache,
+    photos_in,
+    put,
+    voc,
+)
+from sets import DATA
 
 import fiberaug
-from fiberaug.errors import SampleBroken, StoreError, UsageError
-from fiberaug.jobs import plain, plain_index
 from fiberaug.jobs.plain import is_plain, resolve_any
 from fiberaug.jobs.plain_looking import _whole, look_at
 from fiberaug.jobs.plain_shard import HEAD, TAIL
 from fiberaug.jobs.sources.finding import find_source
-from fiberaug.shards.index import ShardIndex
 from fiberaug.shards.opening import open_shard
 from fiberaug.shards.resolve import resolve
 
@@ -36,29 +38,12 @@ CROP = A.Compose([A.RandomResizedCrop((24, 24)), A.HorizontalFlip(), A.GaussNois
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A cache of this test's own, and a process in which nothing was said so far."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    plain._told.clear()
-    return tmp_path / "cache" / "fiberaug" / "fiberaug-1" / "plain"
+    return own_cache(tmp_path, monkeypatch)
 
 
-def assert_equal(one, other):
-    """The same samples: keys in the same order, fields bit by bit."""
-    assert list(one) == list(other)
-    for key, sample in one.items():
-        assert sample.keys() == other[key].keys()
-        for name in sample.keys() - {"__url__", "record"}:
-            left, right = sample[name], other[key][name]
-            assert type(left) is type(right), (key, name)
-            if hasattr(left, "dtype"):
-                assert left.dtype == right.dtype, (key, name)
-                assert np.array_equal(np.asarray(left), np.asarray(right)), (key, name)
-            else:
-                assert left == right, (key, name)
-
-
-def indexes(found):
-    return [ShardIndex.open(Path(ref.index), shard=ref.name) for ref in found.refs]
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    return photos_in(tmp_path, monkeypatch)
 
 
 def batches(source, *, epochs=2, workers=0, context=None, skip=0, **options):
@@ -88,6 +73,16 @@ def test_a_plain_set_has_the_samples_of_its_conversion(kind, tmp_path):
 
     assert len(plain_ones) >= 10
     assert_equal(plain_ones, converted)
+
+
+def test_evaluation_has_the_order_of_the_conversion_however_both_are_cut(
+    photos, tmp_path
+):
+    fiberaug.convert(photos, tmp_path / "shards", shard_size="20kB", progress=False)
+    cuts = {len(resolve_any(src).refs) for src in (photos, tmp_path / "shards")}
+
+    assert len(cuts) == 2
+    assert_equal(streamed(photos), streamed(tmp_path / "shards"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -129,7 +124,7 @@ def test_a_single_file_is_a_set(tmp_path):
 
 def test_what_is_said_of_a_large_photo_is_what_a_look_at_all_of_it_says(tmp_path):
     for i in range(8):
-        put(tmp_path / "src" / "a" / f"{i}.jpg", noise(i, i + 1))
+        put(tmp_path / "src" / "abc"[i % 3] / f"{i}.jpg", noise(i, i + 1))
     source = find_source(tmp_path / "src")
 
     assert min(item.size for item in source.items) > HEAD + TAIL
@@ -166,15 +161,6 @@ def test_a_header_that_is_longer_than_what_is_read_first_is_read(tmp_path):
 
 
 # The laws of the loader
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch):
-    """A folder of 42 photos in several virtual shards."""
-    monkeypatch.setattr(plain_index, "SAMPLES", 10)
-    for i in range(42):
-        put(tmp_path / "src" / f"c{i % 3}" / f"{i:02d}.jpg", jpeg(i, i % 8 + 1))
-    return tmp_path / "src"
 
 
 def test_order_length_and_pixels_do_not_depend_on_workers(photos):
@@ -338,344 +324,6 @@ def test_shards_are_resolved_as_ever(write_set):
     assert not is_plain(shards)
     assert resolve_any(shards) == resolve(shards)
     assert resolve_any(f"{shards}/*.tar") == resolve(f"{shards}/*.tar")
-
-
-# Indexed once
-
-
-def files_of(cache):
-    """Which files an index is: another one has others, or of another time."""
-    return {
-        (path.relative_to(cache), path.stat().st_ino, path.stat().st_mtime_ns)
-        for path in cache.rglob("*")
-        if path.is_file()
-    }
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_set_is_indexed_once(kind, tmp_path, cache):
-    src = KINDS[kind](tmp_path / "src")
-    first = resolve_any(src)
-    made = files_of(cache)
-
-    assert resolve_any(src) == first
-    assert files_of(cache) == made
-
-
-def side_file(kind, src):
-    """A file that the reader reads beside the photo, and other content for it."""
-    nines = png(np.full((40, 48), 9, np.uint8))
-    return {
-        "voc": (src / "SegmentationClass" / "03.png", nines),
-        "yolo": (src / "labels" / "03.txt", "0 0.5 0.5 0.25 0.99\n"),
-        "masks": (src / "masks" / "03.png", png(np.full((40, 48), 255, np.uint8))),
-        "csv": (src / "masks" / "03.png", nines),
-    }[kind]  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ["voc", "yolo", "masks", "csv"])
-def test_another_annotation_is_another_set(kind, tmp_path):
-    src = KINDS[kind](tmp_path / "src")
-    path, content = side_file(kind, src)
-    before = streamed(src)
-    first = resolve_any(src)
-    put(path, content)
-
-    assert resolve_any(src).fingerprint != first.fingerprint
-    after = streamed(src)
-    (key,) = (key for key in before if key.endswith("03"))
-    name = "bboxes" if kind == "yolo" else "mask"
-    assert not np.array_equal(after[key][name], before[key][name])
-
-
-def test_another_photo_of_the_same_size_is_another_set(tmp_path):
-    """Bitmaps have one size whatever they show, so only their bytes tell."""
-    first = cv2_bmp(photo(1))
-    path = put(tmp_path / "src" / "a.bmp", first)
-    one = resolve_any(tmp_path / "src")
-    second = cv2_bmp(photo(2))
-    assert len(second) == len(first)
-    put(path, second)
-    os.utime(path, ns=(1, 1))
-
-    other = resolve_any(tmp_path / "src")
-
-    assert other.fingerprint != one.fingerprint
-    assert np.array_equal(streamed(tmp_path / "src")["a"]["image"],
-                          photo(2).transpose(2, 0, 1))  # fmt: skip
-
-
-def cv2_bmp(pixels):
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "BMP")
-    return file.getvalue()
-
-
-def test_the_index_lies_where_index_dir_says(tmp_path, cache):
-    src = folder(tmp_path / "src")
-
-    found = resolve_any(src, index_dir=tmp_path / "indexes")
-
-    assert not cache.exists()
-    assert Path(found.refs[0].index).is_relative_to(tmp_path / "indexes")
-    dataset = fiberaug.StreamingDataset(src, index_dir=tmp_path / "indexes")
-    assert dataset.shard_set == found
-
-
-def test_an_indexing_that_was_stopped_goes_on(photos, cache, monkeypatch):
-    """Shards that were indexed are not looked at again, and the index is the same."""
-    expected = [index.to_bytes() for index in indexes(resolve_any(photos))]
-    shutil.rmtree(cache)
-    source = find_source(photos)
-    last = int(source.items.shuffled(0)[-1])
-    looked = []
-
-    def stopped(one, item):
-        looked.append(item.key)
-        if len(looked) <= 42 and item.key == source.items[last].key:
-            raise KeyboardInterrupt
-        return look_at(one, item)
-
-    monkeypatch.setattr(plain_index, "look_at", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        resolve_any(photos)
-    (part,) = cache.glob(".plain-*.part")
-    kept = {row[1:] for row in files_of(part)}
-    assert len(kept) == 2 * 4  # of 5 shards the last is missing
-    del looked[:-42]
-    looked += [""] * 42  # from now on nothing stops
-
-    again = resolve_any(photos)
-
-    assert [index.to_bytes() for index in indexes(again)] == expected
-    assert kept <= {row[1:] for row in files_of(cache)}
-    assert len([key for key in looked if key]) == 42 + 2
-    assert not part.exists()
-
-
-def open_in_turn(src, results):
-    results.put(resolve_any(src).fingerprint)
-
-
-def test_processes_that_open_a_set_at_once_make_one_index(photos, cache):
-    context = multiprocessing.get_context("fork")
-    results = context.SimpleQueue()
-    others = [
-        context.Process(target=open_in_turn, args=(photos, results)) for _ in range(4)
-    ]
-    for other in others:
-        other.start()
-    found = {results.get() for _ in others}
-    for other in others:
-        other.join(30)
-
-    assert found == {resolve_any(photos).fingerprint}
-    assert len(list(cache.glob("plain-*"))) == 1
-    assert not list(cache.glob("*.part"))
-
-
-def test_a_damaged_index_is_said_and_can_be_made_again(photos, cache):
-    found = resolve_any(photos)
-    rows = Path(found.refs[0].index).with_suffix(".rows")
-    data = bytearray(rows.read_bytes())
-    data[100] ^= 1
-    rows.write_bytes(data)
-
-    with pytest.raises(fiberaug.errors.ShardDamaged, match="delet") as caught:
-        open_shard(found.refs[0])
-    assert str(cache) in caught.value.message
-
-    rows.unlink()  # one of its files is enough
-    assert len(streamed(photos)) == 42
-
-
-# What is wrong with a set
-
-
-def raised(source, **options):
-    return list(fiberaug.StreamingDataset(source, on_error="raise", **options))
-
-
-def change(path, content):
-    put(path, content)
-    os.utime(path, ns=(7, 7))
-
-
-@pytest.mark.parametrize(
-    "what",
-    ["other pixels", "same bytes, another time", "other label", "gone", "a mask"],
-)
-def test_a_file_that_changes_after_indexing_is_never_silent(what, tmp_path):
-    src = voc(tmp_path / "src") if what == "a mask" else yolo(tmp_path / "src")
-    dataset = fiberaug.StreamingDataset(src, train=False, on_error="raise")
-    image = src / "images" / "03.jpg"
-    if what == "other pixels":
-        change(image, jpeg(99))
-    elif what == "same bytes, another time":
-        change(image, image.read_bytes())
-    elif what == "other label":
-        change(src / "labels" / "03.txt", "1 0.5 0.5 0.25 0.05\n")
-    elif what == "a mask":
-        change(src / "SegmentationClass" / "03.png", png(np.zeros((40, 48), np.uint8)))
-    else:
-        image.unlink()
-
-    with pytest.raises(SampleBroken, match=r"changed after|No such file") as caught:
-        list(dataset)
-
-    assert caught.value.key.endswith("03")
-    assert caught.value.shard == "plain-000000.shard"
-    assert caught.value.stage == "read"
-
-
-def test_a_photo_that_changes_is_another_set_when_it_is_opened_again(tmp_path):
-    src = yolo(tmp_path / "src")
-    first = fiberaug.StreamingDataset(src, train=False)
-    change(src / "images" / "03.jpg", jpeg(99))
-    second = fiberaug.StreamingDataset(src, train=False)
-
-    assert len(list(second)) == 11
-    assert second.shard_set.fingerprint != first.shard_set.fingerprint
-
-
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    at=st.integers(0, HEAD - 1) | st.integers(1, TAIL).map(lambda n: -n),
-    bit=st.integers(0, 7),
-)
-def test_no_flipped_bit_of_what_is_indexed_is_silent(tmp_path_factory, at, bit):
-    """Also where size and time of the file stay."""
-    root = tmp_path_factory.mktemp("flip")
-    data = bytearray(noise(1, 6))
-    path = put(root / "a.jpg", bytes(data))
-    found = resolve_any(root, index_dir=root / ".index")
-    status = path.stat()
-    data[at] ^= 1 << bit
-    put(path, bytes(data))
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-    with pytest.raises(SampleBroken):
-        open_shard(found.refs[0]).read(0)
-
-
-def test_a_broken_photo_is_an_event_as_in_shards(tmp_path):
-    src = folder(tmp_path / "src")
-    put(src / "c0" / "cut.jpg", cut_jpeg(1))
-    put(src / "c0" / "text.jpg", "no image")
-    evaluation = fiberaug.StreamingDataset(src, train=False)
-
-    rows = list(evaluation)
-    masked = {row["__key__"] for row in rows if row["is_pad"]}
-
-    assert len(rows) == 16
-    assert masked == {"c0/cut", "c0/text"}
-    loader = fiberaug.DataLoader(fiberaug.StreamingDataset(src, transform=CROP), 16)
-    (batch,) = loader
-    assert not {"c0/cut", "c0/text"} & set(batch["__key__"])
-    assert loader.stats()["quarantined"] == 2
-
-
-def test_a_broken_photo_is_named_in_the_line(tmp_path, caplog):
-    src = folder(tmp_path / "src")
-    put(src / "c0" / "text.jpg", "no image")
-
-    resolve_any(src)
-
-    assert "1 cannot be read, the first c0/text.jpg" in caplog.text
-
-
-def test_a_set_that_is_gone_is_said(photos):
-    dataset = fiberaug.StreamingDataset(photos, train=False)
-    photos.rename(photos.with_name("moved"))
-
-    with pytest.raises(StoreError, match="src is gone"):
-        list(dataset)
-    with pytest.raises(StoreError, match="is gone, or was moved"):
-        resolve_any([ref.place for ref in dataset.shard_set.refs])
-
-
-def test_an_unknown_frame_is_asked_for_before_anything_is_delivered(tmp_path):
-    src = yolo(tmp_path / "src")
-    put(src / "images" / "half.jpg", jpeg(5, 3))
-    put(src / "labels" / "half.txt", "0 0.25 0.25 0.5 0.5\n")
-
-    with pytest.raises(UsageError, match="--annotation-frame stored") as caught:
-        fiberaug.StreamingDataset(src)
-
-    assert str(src / "images" / "half.jpg") in caught.value.message
-
-
-def test_links_that_leave_a_folder_are_passed_over_and_said(tmp_path, caplog):
-    src = folder(tmp_path / "src")
-    outside = put(tmp_path / "secret.jpg", jpeg(1))
-    (src / "c0" / "link.jpg").symlink_to(outside)
-
-    assert len(fiberaug.StreamingDataset(src)) == 14
-    assert "passed over: 1 link out of it" in caplog.text
-
-
-def test_a_link_that_leads_out_later_is_no_sample(tmp_path):
-    src = folder(tmp_path / "src")
-    dataset = fiberaug.StreamingDataset(src, train=False, on_error="raise")
-    outside = put(tmp_path / "secret.jpg", jpeg(70))
-    (src / "c0" / "img.00.jpg").unlink()
-    (src / "c0" / "img.00.jpg").symlink_to(outside)
-
-    with pytest.raises(SampleBroken, match="changed after"):
-        list(dataset)
-
-
-@pytest.mark.parametrize("content", [{}, {"notes.txt": b"a"}, {"x/.hidden.jpg": b""}])
-def test_a_folder_without_an_image_is_a_users_mistake(content, tmp_path):
-    (tmp_path / "src").mkdir()
-    for name, data in content.items():
-        put(tmp_path / "src" / name, data)
-
-    with pytest.raises(UsageError, match=r"no \.tar file and no image \(avif.*convert"):
-        fiberaug.StreamingDataset(tmp_path / "src")
-
-
-def test_a_set_that_can_be_understood_in_two_ways_is_a_users_mistake(tmp_path):
-    src = KINDS["voc"](KINDS["coco"](tmp_path / "src"))
-
-    with pytest.raises(UsageError, match=r"coco and as voc.*fiberaug convert"):
-        fiberaug.StreamingDataset(src)
-
-
-@pytest.mark.parametrize("made", [".converting.json", "dataset.json", "a.tar"])
-def test_a_folder_of_shards_is_never_taken_for_photos(made, tmp_path):
-    src = folder(tmp_path / "src")
-    put(src / made, "{}")
-
-    assert not is_plain(src)
-
-
-def test_a_cache_that_cannot_be_made_is_said(tmp_path):
-    src = folder(tmp_path / "src")
-    put(tmp_path / "file", "")
-
-    with pytest.raises(StoreError, match="cache_dir"):
-        fiberaug.StreamingDataset(src, cache_dir=tmp_path / "file" / "cache")
-    with pytest.raises(StoreError, match="index_dir"):
-        fiberaug.StreamingDataset(src, index_dir=tmp_path / "file" / "indexes")
-
-
-# What is said
-
-
-def test_one_line_says_what_was_found_and_what_shards_would_gain(tmp_path, caplog):
-    src = folder(tmp_path / "my photos")
-
-    for _ in range(3):
-        fiberaug.StreamingDataset(src)
-
-    (line,) = [r for r in caplog.records if r.name == "fiberaug"]
-    assert line.levelno == logging.WARNING
-    text = line.getMessage()
-    assert f"{src}: plain folder, 14 images in 3 class folders" in text
-    assert f"fiberaug convert '{src}' DST" in text
-    assert "sequential reads" in text
-    assert "checksum" in text
 
 
 def test_real_photos_are_those_of_their_conversion(tmp_path):

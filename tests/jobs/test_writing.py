@@ -192,7 +192,7 @@ def test_a_shard_that_cannot_be_finished_leaves_no_temporary_file(
 
     writer = ShardWriter(tmp_path / "set")
     writer.write({"__key__": "a", "label": 1})
-    monkeypatch.setattr(shard_writer, "build_index", broken)
+    monkeypatch.setattr(shard_writer, "write_atomically", broken)
     with pytest.raises(LimitExceeded):
         writer.close()
 

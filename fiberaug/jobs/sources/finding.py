@@ -1,45 +1,115 @@
 """What a source is: asked for by name, or told by what lies there."""
 
+import importlib
+import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from fiberaug.errors import UsageError
 from fiberaug.jobs.items import Source
-from fiberaug.jobs.sources.arrays import list_arrays, looks_like_arrays
-from fiberaug.jobs.sources.coco import list_coco, looks_like_coco
-from fiberaug.jobs.sources.folder import list_folder
-from fiberaug.jobs.sources.hf import list_hf, looks_like_hf
-from fiberaug.jobs.sources.mask_layout import looks_like_masks
-from fiberaug.jobs.sources.masks import list_masks
 from fiberaug.jobs.sources.options import SourceOptions
-from fiberaug.jobs.sources.shards import list_shards, looks_like_shards
-from fiberaug.jobs.sources.table import list_table, looks_like_table
-from fiberaug.jobs.sources.voc import list_voc, looks_like_voc
-from fiberaug.jobs.sources.yolo import list_yolo, looks_like_yolo
 
 __all__ = ["KINDS", "find_source"]
 
+_FOLDERS = 20  # of a set that YOLO's layout is looked for in
 
-class _Kind(NamedTuple):
-    lists: Callable[[Path, SourceOptions], Source]
-    looks: Callable[[Path], bool]
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """A source whose module is loaded where it may be meant.
+
+    Loading all of them takes longer than converting a small folder.
+    """
+
+    listing: str
+    """Module and function that list it."""
+
+    telling: str = ""
+    """Module and function that tell a path for it; empty: what is nothing else."""
+
     takes: str
     """Options beside ``frame``, with blanks."""
 
+    among: str = ""
+    """A regular expression: a name in every folder that is told for it matches."""
+
+    inner: str = ""
+    """Or such a folder stands in it or in one below."""
+
+    def lists(self, src: Path, options: SourceOptions) -> Source:
+        """Return the source, listed."""
+        found: Source = _function(self.listing)(src, options)
+        return found
+
+    def looks(self, src: Path) -> bool:
+        """Return whether a path is told for such a source."""
+        return (
+            bool(self.telling)
+            and self.may_be(src)
+            and bool(_function(self.telling)(src))
+        )
+
+    def may_be(self, src: Path) -> bool:
+        """Return whether a path can be told for such a source, by names alone."""
+        if not (self.among or self.inner) or not src.is_dir():
+            return True
+        among = re.compile(self.among, re.DOTALL) if self.among else None
+        if among is not None and any(map(among.fullmatch, os.listdir(src))):
+            return True
+        return bool(self.inner) and self._has_inner(src)
+
+    def _has_inner(self, src: Path) -> bool:
+        below = sorted(entry.path for entry in os.scandir(src) if entry.is_dir())
+        folders = [str(src), *below[:_FOLDERS]]
+        return any(os.path.isdir(os.path.join(one, self.inner)) for one in folders)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(".")
+    found = importlib.import_module(f"fiberaug.jobs.sources.{module}")
+    wanted: Callable[..., Any] = getattr(found, function)
+    return wanted
+
 
 KINDS: Mapping[str, _Kind] = {
-    "folder": _Kind(list_folder, lambda _: False, "classes"),  # what is nothing else
-    "csv": _Kind(list_table, looks_like_table, "classes images columns allow_outside"),
-    "coco": _Kind(list_coco, looks_like_coco, "classes images masks allow_outside"),
-    "voc": _Kind(list_voc, looks_like_voc, "classes listed origin allow_outside"),
-    "yolo": _Kind(list_yolo, looks_like_yolo, "classes allow_outside"),
-    "masks": _Kind(list_masks, looks_like_masks, "classes images"),
-    "hf": _Kind(list_hf, looks_like_hf, "classes columns allow_outside"),
-    "arrays": _Kind(list_arrays, looks_like_arrays, "classes columns"),
-    "shards": _Kind(list_shards, looks_like_shards, "classes columns"),
-}
+    "folder": _Kind(listing="folder.list_folder", takes="classes"),
+    "csv": _Kind(
+        listing="table.list_table", telling="table.looks_like_table",
+        among=r"metadata\..*", takes="classes images columns allow_outside",
+    ),
+    "coco": _Kind(
+        listing="coco.list_coco", telling="coco.looks_like_coco",
+        takes="classes images masks allow_outside",
+    ),
+    "voc": _Kind(
+        listing="voc.list_voc", telling="voc.looks_like_voc",
+        takes="classes listed origin allow_outside",
+    ),
+    "yolo": _Kind(
+        listing="yolo.list_yolo", telling="yolo.looks_like_yolo",
+        among=r".*\.ya?ml|classes\.txt|obj\.names", inner="images",
+        takes="classes allow_outside",
+    ),
+    "masks": _Kind(
+        listing="masks.list_masks", telling="mask_layout.looks_like_masks",
+        takes="classes images",
+    ),
+    "hf": _Kind(
+        listing="hf.list_hf", telling="hf.looks_like_hf",
+        among=r"dataset_dict\.json|state\.json", takes="classes columns allow_outside",
+    ),
+    "arrays": _Kind(
+        listing="arrays.list_arrays", telling="arrays.looks_like_arrays",
+        among=r".*\.npy", takes="classes columns",
+    ),
+    "shards": _Kind(
+        listing="shards.list_shards", telling="shards.looks_like_shards",
+        among=r".*\.tar", takes="classes columns",
+    ),
+}  # fmt: skip
 """Sources as ``--from`` names them."""
 
 

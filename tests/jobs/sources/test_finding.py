@@ -1,8 +1,13 @@
 """Laws of sources: told by what lies there, asked where that is two, never guessed."""
 
+import importlib
 import json
+import subprocess
+import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sets import DATA, photo
 
 import fiberaug
@@ -105,3 +110,54 @@ def test_two_that_are_possible_are_asked_for(tmp_path):
 def test_a_kind_that_is_none_names_those_that_are(tmp_path):
     with pytest.raises(UsageError, match=r"auto, folder, csv, coco, .* got 'tar'"):
         find_source(tmp_path, "tar")
+
+
+NAMES = [
+    "a", "images", "labels", "masks", "annotations", "Annotations", "0.jpg", "0.txt",
+    "0.xml", "0_mask.png", "x.npy", "x.tar", "data.yaml", "c.yml", "classes.txt",
+    "obj.names", "metadata.csv", "metadata.jsonl", "state.json", "dataset_info.json",
+    "dataset_dict.json", "_annotations.coco.json", "instances.json", "index.json",
+    "train.tfrecord-00000-of-00002",
+]  # fmt: skip
+CONTENT = {
+    ".yaml": b"train: images\nnames: [a]\n", ".yml": b"val: a\nnc: 1\n",
+    ".xml": b"<annotation>", ".jpg": b"\xff\xd8\xff",
+}  # fmt: skip
+COCO = b'{"images": [{"file_name": "0.jpg"}], "annotations": [], "version": 2}'
+PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(paths=st.lists(PATHS, max_size=6))
+def test_no_module_that_would_tell_a_folder_for_its_own_is_left_out(
+    tmp_path_factory, paths
+):
+    """The modules themselves are asked, whatever the names say before."""
+    folder = tmp_path_factory.mktemp("set")
+    for name in paths:
+        path = folder / name
+        if not any(one.is_file() for one in path.parents) and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(CONTENT.get(path.suffix, COCO))
+    for name, kind in KINDS.items():
+        if not kind.telling:
+            continue
+        module, _, function = kind.telling.partition(".")
+        asked = importlib.import_module(f"fiberaug.jobs.sources.{module}")
+        assert kind.looks(folder) == getattr(asked, function)(folder), name
+
+
+def test_a_folder_of_photos_loads_no_module_of_other_sources(tmp_path):
+    (photos(tmp_path) / "images").rename(tmp_path / "cats")
+    code = (
+        "import sys; from pathlib import Path;"
+        "from fiberaug.jobs.sources.finding import find_source;"
+        "find_source(Path(sys.argv[1])); print(*sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert "fiberaug.jobs.sources.folder" in found
+    assert not {"yaml", "torch", "webdataset", "pyarrow", "albumentations"} & {*found}
+    assert "fiberaug.jobs.sources.shards" not in found

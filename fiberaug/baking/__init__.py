@@ -1,0 +1,1 @@
+"""Samples as a loader would stream them, written as shards: decode once, read often."""

@@ -1,0 +1,1 @@
+"""A folder of photos in, a folder of augmented photos out, annotations along."""

@@ -1,0 +1,1 @@
+"""Annotation formats written: pure functions from a sample's annotations to bytes."""
