@@ -14,6 +14,7 @@ import fiberaug
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import ReplayMismatch, StateMismatch, UsageError
 from fiberaug.jobs.encoding import encode_image
+from fiberaug.shards.index import ShardIndex
 
 SIZES = [(90, 120), (64, 64), (40, 130), (200, 75), (30, 30)]  # height, width
 TILE = {"tile": (64, 64), "overlap": 16}
@@ -117,6 +118,8 @@ def test_training_cuts_elsewhere_in_each_epoch_and_shows_every_pixel_too(shards)
             for x0, y0, x1, y1 in windows:
                 shown[y0:y1, x0:x1] = True
             assert shown.all()
+            across, down = ({w[i] for w in windows} for i in (0, 1))
+            assert len(across) * len(down) == len(windows)  # all of one grid
         grids.append(grid)
     moved = [key for key in grids[0] if len({frozenset(g[key]) for g in grids}) > 1]
     # All but those whose tiles fit exactly, or that are one tile.
@@ -284,6 +287,19 @@ def test_what_tiles_cannot_be_is_said(shards, write_set, tmp_path):
     )
     with pytest.raises(UsageError, match="no tile of the set has a box"):
         opened(none, keep_empty=False)
+
+
+def test_a_photo_of_another_size_than_its_index_says_is_broken(shards, tmp_path):
+    """Else a tile could lie outside of it, or leave a part of it out."""
+    name = min(path.name for path in shards.glob("*.tar"))
+    (tmp_path / name).write_bytes((shards / name).read_bytes())
+    side_car = tmp_path / f"{name}.idx"
+    index = ShardIndex.open(shards / side_car.name, shard=name)
+    index.columns["width"] = index.columns["width"] + np.uint32(1)
+    side_car.write_bytes(index.to_bytes())
+    dataset = opened(tmp_path / name, on_error="raise")
+    with pytest.raises(fiberaug.SampleBroken, match="its index says"):
+        next(iter(fiberaug.DataLoader(dataset, 2)))
 
 
 def test_the_truth_of_the_stream_is_merged_to_the_truth_of_the_photos(shards):

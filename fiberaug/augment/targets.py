@@ -86,6 +86,8 @@ class Targets:
             for kind, params in self._params.items()
         }
         self._linked = {kind: list(names) for kind, names in self._aliases.items()}
+        self.idle = False
+        """Whether no transform is left: only the tail that runs elsewhere."""
         # New boxes of a mosaic have no row among the old ones.
         self._grows = any(isinstance(leaf, A.Mosaic) for _, leaf in leaves(compose))
         # It writes into the mask that it is given, which all views of a sample share.
@@ -112,6 +114,7 @@ class Targets:
             compose: The user's pipeline, already a copy.
             rest: Its transforms without the tail that runs elsewhere; they are changed.
         """
+        self.idle = not rest
         params: dict[str, Any] = {}
         for kind, given in self._params.items():
             again = copy.copy(given)
@@ -226,11 +229,32 @@ class Targets:
                 for field in self._linked[kind]:
                     changed[field] = _take(before.get(field), rows)
                 kept[kind] = rows
+                points = self._still(kind, points, before.get(kind), rows, changed)
             if kind in self.names:
                 changed[kind] = points
         if before.get("masks") is not None and "masks" in self.names:
             self._instances(changed, before, kept.get("bboxes"))
         return changed
+
+    def _still(
+        self,
+        kind: str,
+        points: NDArray[np.float32],
+        before: Any,  # noqa: ANN401  # array or list
+        rows: NDArray[np.int64],
+        changed: Mapping[str, Any],
+    ) -> NDArray[np.float32]:
+        """Return boxes that no transform touched as they were, else ``points``.
+
+        Albumentations divides them by the size of the image and multiplies again.
+        """
+        if not self.idle or kind != "bboxes":
+            return points
+        boxes = _as_points([] if before is None else before, 4)[rows]
+        if not self._params["bboxes"].clip:
+            return boxes
+        sides = changed["image"].shape[1::-1]
+        return boxes.clip(0, np.asarray(sides * 2, np.float32))
 
     def _dtypes(self, mask: NDArray[Any]) -> tuple[_Dtype, _Dtype]:
         """Return the dtype of a mask inside of the pipeline, and behind it."""

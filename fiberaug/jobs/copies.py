@@ -8,7 +8,7 @@ Near-Duplicates for Web Crawling (WWW 2007), section 3: blocks of bits that agre
 
 from collections.abc import Iterator
 from itertools import combinations, pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 from fiberaug.decode.header import ImageLimits
 from fiberaug.decode.image import decode_image
 from fiberaug.errors import UsageError
+from fiberaug.jobs.thumbnails import CELLS, Thumbnails
 
 __all__ = ["Fingerprint", "fingerprint_of", "near_copies"]
 
-_CELLS = 256  # pixels of a thumbnail
 _CONTRAST = 50.0  # standard deviation that thumbnails are scaled to, levels
 _FAINT, _PLAIN = 3.0, 5.0  # standard deviation: no hash below, no scaling below
-_PLAIN_LEVELS, _PLAIN_TOTAL = 2, 2 * _CELLS
+_PLAIN_LEVELS, _PLAIN_TOTAL = 2, 2 * CELLS
 _WINDOW = 32  # neighbours in a run that a photo is compared with
 _SHARED = 3  # bands that agree in a candidate pair
 _BITS_SET = np.array([byte.bit_count() for byte in range(256)], np.uint8)
 _BLOCK = 4096  # thumbnails that are in memory as numbers
+
+_Cells: TypeAlias = NDArray[np.uint8] | Thumbnails  # [N, 256]
 
 
 class Fingerprint(NamedTuple):
@@ -60,7 +62,7 @@ def fingerprint_of(data: bytes | memoryview) -> Fingerprint:
 
 def near_copies(
     hashes: NDArray[np.uint64],
-    thumbnails: NDArray[np.uint8],
+    thumbnails: NDArray[np.uint8] | Thumbnails,
     *,
     most_bits: int = 6,
     most_levels: float = 6.0,
@@ -81,7 +83,7 @@ def near_copies(
 
     Args:
         hashes: Hashes [N].
-        thumbnails: Gray levels [N, 16, 16].
+        thumbnails: Gray levels [N, 16, 16], here or in a file.
         most_bits: Bits in which the hashes of copies may differ, 0 to 16.
         most_levels: Levels by which their scaled thumbnails may differ.
 
@@ -96,7 +98,8 @@ def near_copies(
             f" and most_levels >= 0, got {list(hashes.shape)},"
             f" {list(thumbnails.shape)}, {most_bits} and {most_levels}"
         )
-    cells = thumbnails.reshape(count, _CELLS)
+    in_file = isinstance(thumbnails, Thumbnails)
+    cells = thumbnails if in_file else thumbnails.reshape(count, CELLS)
     total, spread, slope, digest = _looks(cells)
     gain = (_CONTRAST / np.maximum(spread, 1)).astype(np.float32)
     order = np.lexsort((digest, slope, hashes))
@@ -125,22 +128,23 @@ def near_copies(
     return np.argsort(np.argsort(first))[label]
 
 
-def _looks(cells: NDArray[np.uint8]) -> tuple[NDArray[Any], ...]:
+def _looks(cells: _Cells) -> tuple[NDArray[Any], ...]:
     """Return sum, standard deviation, slope and digest, of whole numbers: exact."""
     across = np.tile(np.arange(-15, 16, 2), 16)
-    mixed = np.random.default_rng(0).integers(1, 2**55, _CELLS)
-    sums = np.empty((4, len(cells)), np.int64)
-    for at in range(0, len(cells), _BLOCK):
+    mixed = np.random.default_rng(0).integers(1, 2**55, CELLS)
+    count = cells.shape[0]
+    sums = np.empty((4, count), np.int64)
+    for at in range(0, count, _BLOCK):
         rows = cells[at : at + _BLOCK].astype(np.int64)
         found = rows.sum(1), (rows * rows).sum(1), rows @ across, rows @ mixed
         sums[:, at : at + _BLOCK] = found
     total, squares, slope, digest = sums
-    spread = np.sqrt(squares * _CELLS - total * total) / _CELLS
+    spread = np.sqrt(squares * CELLS - total * total) / CELLS
     return total, spread, slope / np.maximum(spread, 1), digest
 
 
 def _as_before(
-    order: NDArray[np.intp], hashes: NDArray[np.uint64], cells: NDArray[np.uint8]
+    order: NDArray[np.intp], hashes: NDArray[np.uint64], cells: _Cells
 ) -> NDArray[np.bool_]:
     """Return where a photo equals the one before it in the order, bit by bit."""
     same = np.zeros(len(order), bool)
@@ -184,7 +188,7 @@ def _join(root: NDArray[np.int64], a: NDArray[np.intp], b: NDArray[np.intp]) -> 
 
 
 def _distances(
-    cells: NDArray[np.uint8],
+    cells: _Cells,
     a: NDArray[np.intp],
     b: NDArray[np.intp],
     gain: NDArray[np.float32] | None,

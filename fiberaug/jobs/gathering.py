@@ -12,6 +12,7 @@ from fiberaug.errors import DataRefused
 from fiberaug.jobs.copies import fingerprint_of, near_copies
 from fiberaug.jobs.crew import Done, check_wanted, count, run_jobs
 from fiberaug.jobs.items import Item, Items, Raw, Source
+from fiberaug.jobs.thumbnails import Thumbnails
 
 __all__ = ["Copies", "find_copies", "joined"]
 
@@ -58,15 +59,17 @@ def find_copies(
         (source.reader, source.items.take(np.arange(at, min(at + _CHUNK, total))))
         for at in range(0, total, _CHUNK)
     )
-    with closing(run_jobs(_look, jobs, workers=workers, told=told)) as results:
-        chunks = list(results)
-    read = np.concatenate([chunk.read for chunk in chunks])
-    hashes = np.concatenate([chunk.hashes for chunk in chunks])
-    thumbnails = np.concatenate([chunk.thumbnails for chunk in chunks])
+    read = np.zeros(total, np.bool_)
+    hashes = np.zeros(total, np.uint64)
+    with Thumbnails() as thumbnails:
+        with closing(run_jobs(_look, jobs, workers=workers, told=told)) as results:
+            for number, chunk in enumerate(results):
+                rows = slice(number * _CHUNK, number * _CHUNK + len(chunk.read))
+                read[rows], hashes[rows] = chunk.read, chunk.hashes
+                thumbnails.append(chunk.thumbnails[chunk.read])
+        found = near_copies(hashes[read], thumbnails)
     clusters = np.arange(total)
-    rows = np.flatnonzero(read)
-    found = near_copies(hashes[rows], thumbnails[rows])
-    clusters[rows] = total + found
+    clusters[read] = total + found
     clusters = np.unique(clusters, return_inverse=True)[1].reshape(-1)
     return Copies(clusters, _first(source.items, clusters))
 

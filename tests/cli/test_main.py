@@ -180,7 +180,7 @@ def test_a_mistake_of_the_user_is_code_2(shards, photos, tmp_path):
     failed(2, "already holds a data set", "convert", photos, shards, "--seed", 9)
     failed(2, "no folder", "convert", tmp_path / "no", tmp_path / "b")
     failed(2, "source must be auto, folder", "convert", photos, "b", "--from", "tar")
-    failed(2, r"no \.tar file.*fiberaug convert", "info", photos)
+    failed(2, r"no \.tar file.*fiberaug convert", "verify", photos)
     failed(2, "shard-size", "convert", photos, tmp_path / "b", "--shard-size", "big")
     assert ran("convert", photos).exit_code == 2
     assert ran("sharpen").exit_code == 2

@@ -191,13 +191,15 @@ def test_a_photo_that_is_encoded_anew_is_so_once(tmp_path):
     file = cv2.imencode(".jpg", photo(3, 60, 100)[:, :, ::-1])[1].tobytes()
     (tmp_path / "photos/a/1.jpg").write_bytes(file)
     fiberaug.convert(
-        tmp_path / "photos", tmp_path / "out", encode="jpeg", quality=70, tile=(60, 100)
+        tmp_path / "photos", tmp_path / "out", encode="jpeg", quality=70, tile=(60, 53)
     )
-    found = next(iter(streamed(tmp_path / "out").values()))
     whole = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
-    once = cv2.imencode(".jpg", whole, [cv2.IMWRITE_JPEG_QUALITY, 70])[1]
-    expected = cv2.imdecode(once, cv2.IMREAD_COLOR_RGB)
-    assert np.array_equal(np.asarray(found["image"]), expected.transpose(2, 0, 1))
+    options = [cv2.IMWRITE_JPEG_QUALITY, 70]
+    for key, x in (("a/1-t000", 0), ("a/1-t001", 47)):
+        once = cv2.imencode(".jpg", whole[:, x : x + 53], options)[1]
+        expected = cv2.imdecode(once, cv2.IMREAD_COLOR_RGB).transpose(2, 0, 1)
+        found = streamed(tmp_path / "out")[key]["image"]
+        assert np.array_equal(np.asarray(found), expected)
 
 
 def test_tiles_of_an_iterable_are_refused(tmp_path):
