@@ -19,7 +19,8 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         str,
         typer.Option(
             "--from",
-            help="auto, folder, csv, coco, voc, yolo, masks, hf, arrays or shards.",
+            help="auto, folder, csv, coco, voc, yolo, masks, hf, arrays, shards or"
+            " tfrecord.",
         ),
     ] = "auto",
     encode: Annotated[str, typer.Option(help="keep, jpeg, webp or png.")] = "keep",

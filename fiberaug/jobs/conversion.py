@@ -185,8 +185,8 @@ def convert(
         dst: Folder for the shards, or ``s3://`` (of files only): each shard is made
             here and sent whole.
         source: What ``src`` is: ``folder`` (of class folders), ``csv`` (also Parquet
-            and JSON lines), ``coco``, ``voc``, ``yolo``, ``masks``, ``hf``, ``arrays``
-            or ``shards``; ``auto`` looks what lies there.
+            and JSON lines), ``coco``, ``voc``, ``yolo``, ``masks``, ``hf``, ``arrays``,
+            ``shards`` or ``tfrecord``; ``auto`` looks what lies there.
         shard_size: Size of a shard, such as ``"256MB"``.
         workers: Processes. None: one for each core.
         seed: Seed of the shuffle.

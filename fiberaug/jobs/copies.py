@@ -98,8 +98,9 @@ def near_copies(
             f" and most_levels >= 0, got {list(hashes.shape)},"
             f" {list(thumbnails.shape)}, {most_bits} and {most_levels}"
         )
-    in_file = isinstance(thumbnails, Thumbnails)
-    cells = thumbnails if in_file else thumbnails.reshape(count, CELLS)
+    cells: _Cells = thumbnails
+    if not isinstance(thumbnails, Thumbnails):
+        cells = thumbnails.reshape(count, CELLS)
     total, spread, slope, digest = _looks(cells)
     gain = (_CONTRAST / np.maximum(spread, 1)).astype(np.float32)
     order = np.lexsort((digest, slope, hashes))

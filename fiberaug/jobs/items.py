@@ -156,6 +156,12 @@ class Items:
         labels = table[np.where(self.labels == _NO_LABEL, len(ids), self.labels)]
         return Items(self._keys, self._places, self._notes, self.sizes, labels)
 
+    def labelled(self, labels: Iterable[int | None]) -> "Items":
+        """Return the items with other class ids; None: an item has none."""
+        ids = (_NO_LABEL if label is None else label for label in labels)
+        column = np.fromiter(ids, np.int64, len(self))
+        return Items(self._keys, self._places, self._notes, self.sizes, column)
+
     def shuffled(self, seed: int) -> NDArray[np.int64]:
         """Return the rows in the order that a seed and the keys alone decide."""
         prefix = f"{seed}\0".encode()

@@ -19,7 +19,7 @@ CELLS = 256
 class Thumbnails:
     """Thumbnails in a temporary file without a name: 256 MB there for a million.
 
-    Used as a context, after which the file is gone; so it is when the process is killed.
+    Used as a context; the file is gone behind it, and when the process is killed.
     """
 
     def __init__(self) -> None:

@@ -109,6 +109,10 @@ KINDS: Mapping[str, _Kind] = {
         listing="shards.list_shards", telling="shards.looks_like_shards",
         among=r".*\.tar", takes="classes columns",
     ),
+    "tfrecord": _Kind(
+        listing="tfrecord.list_tfrecord", telling="tfrecord.looks_like_tfrecord",
+        among=r".+\.(tfrecord|tfrec).*", takes="classes columns allow_outside",
+    ),
 }  # fmt: skip
 """Sources as ``--from`` names them."""
 
@@ -153,6 +157,8 @@ def _check(kind: str, options: SourceOptions) -> None:
 def _told(src: Path) -> str:
     """Return what a path is, where that is plain."""
     found = [name for name, kind in KINDS.items() if kind.looks(src)]
+    if found == ["voc", "masks"]:
+        found = ["voc"]  # its masks are read with it
     if len(found) > 1:
         raise UsageError(
             f"{src} can be read as {' and as '.join(found)}; say which:"

@@ -23,8 +23,9 @@ def parse_example(data: bytes) -> dict[str, Values]:
         UsageError: protobuf is not installed.
         SampleBroken: The bytes are no ``tf.train.Example``.
     """
+    message = _message()
     with Refusing("the record is no tf.train.Example"):
-        features = _message().FromString(data).features.feature
+        features = message.FromString(data).features.feature
         found: dict[str, Values] = {}
         for name, feature in features.items():
             kind = feature.WhichOneof("kind")

@@ -46,7 +46,7 @@ def the_extra() -> UsageError:
 
 def _crc32c() -> Callable[[bytes], int]:
     try:
-        from google_crc32c import value  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra
+        from google_crc32c import value  # noqa: PLC0415  # an extra
     except ImportError:
         raise the_extra() from None
     found: Callable[[bytes], int] = value
@@ -62,7 +62,7 @@ def records(path: str) -> Iterator[Record]:
 
     Raises:
         UsageError: The library of checksums is not installed.
-        DataRefused: The file is cut, compressed, or no TFRecord file; the byte is named.
+        DataRefused: The file is cut, compressed, or none; the byte is named.
         OSError: It cannot be read.
     """
     crc32c = _crc32c()
@@ -130,7 +130,10 @@ def read_record(path: str, offset: int) -> bytes:
             )
         data = _whole(file, size + _CRC.size)
     body = data[:size]
-    if len(data) < size + _CRC.size or _masked(crc32c(body)) != _CRC.unpack(data[size:])[0]:
+    if (
+        len(data) < size + _CRC.size
+        or _masked(crc32c(body)) != _CRC.unpack(data[size:])[0]
+    ):
         raise SampleBroken(
             f"the record at byte {offset} does not have its checksum: the file is"
             " damaged"
