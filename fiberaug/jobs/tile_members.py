@@ -1,6 +1,7 @@
 """The members of a photo to those of its tiles."""
 
 import io
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -105,17 +106,32 @@ def cut_members(
             done[name], seen = _npz(part), seen or bool(len(part))
         own.setdefault("group", key)
         seen = seen or bool(own.get("objects") or own.get("keypoints"))
-        told = () if number else tuple(_uncut(notes))
+        told = () if number else tuple(_uncut(notes, tiling, header.upright))
         yield TileMembers(number, done, own, empty=not seen, doubts=told)
 
 
-def _uncut(notes: Mapping[str, Any]) -> Iterator[str]:
+def _uncut(
+    notes: Mapping[str, Any], tiling: Tiling, size: tuple[int, int]
+) -> Iterator[str]:
+    """Say what no tile holds as it is."""
+    windows = [tiling.tile(i, *size).window for i in range(tiling.count(*size))]
     for i, one in enumerate(notes.get("objects", ())):
         if "segmentation" in one and not isinstance(one["segmentation"], list):
             yield (
                 f"the outline of object {i} is no list of polygons (an RLE?) and"
                 " cannot be cut into tiles: it was left out; masks=True (--masks)"
                 " keeps what it covers"
+            )
+        if "bbox" not in one:
+            continue
+        x0, y0, x1, y1 = np.clip(one["bbox"], 0, [*size, *size]).tolist()
+        if not any(
+            w.x_min <= x0 and w.y_min <= y0 and x1 <= w.x_max and y1 <= w.y_max
+            for w in windows
+        ):
+            yield (
+                f"box {i} {one['bbox']} is whole in no tile: an overlap of"
+                f" {math.ceil(max(x1 - x0, y1 - y0))} px would hold it"
             )
 
 

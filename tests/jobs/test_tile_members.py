@@ -169,6 +169,15 @@ def test_an_outline_of_runs_is_left_out_and_told_once():
     assert right.doubts == ()
 
 
+def test_a_box_that_no_tile_holds_whole_is_told():
+    tiling = Tiling(height=60, width=60, overlap=30)  # x from 0, 20, 40
+    for box, told in (([5, 5, 60, 9], 0), ([15, 5, 79, 9], 1), ([-5, 5, 58, 9], 0)):
+        first, *others = notes({"bbox": box}, tiling)
+        assert len(first.doubts) == told
+        assert not any(tile.doubts for tile in others)
+    assert "overlap of 64 px" in notes({"bbox": [15, 5, 79, 9]}, tiling)[0].doubts[0]
+
+
 @pytest.mark.parametrize("kind", ["gray", "gray16", "rgba"])
 def test_channels_and_depth_are_kept(kind, tmp_path):
     pixels = {
