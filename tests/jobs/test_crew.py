@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from fiberaug.errors import DataRefused, WorkerDied
-from fiberaug.jobs.crew import run_jobs
+from fiberaug.jobs.crew import count, run_jobs
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -18,6 +18,22 @@ def test_results_come_in_the_order_of_the_jobs(workers):
     jobs = [(7, 2), (9, 3), (1, 5)]
 
     assert list(run_jobs(divmod, jobs, workers=workers)) == [(3, 1), (3, 0), (0, 1)]
+
+
+def counted(images):
+    for _ in range(images):
+        count(1, 10, 0)
+    count(2, 5, 2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_that_jobs_count_is_added_up(workers):
+    told = []
+    jobs = [(3,), (0,), (40,), (7,)]
+    list(run_jobs(counted, jobs, workers=workers, told=told.append))
+
+    assert told[-1] == (50 + 8, 500 + 20, 8)
+    assert told == sorted(told)
 
 
 def die():

@@ -11,7 +11,9 @@ from PIL import Image, ImageFilter
 
 import fiberaug
 from fiberaug.errors import UsageError
-from fiberaug.jobs.gathering import joined
+from fiberaug.jobs import gathering
+from fiberaug.jobs.gathering import find_copies, joined
+from fiberaug.jobs.sources.finding import find_source
 
 
 def scene(seed):
@@ -94,6 +96,21 @@ def test_of_copies_one_is_written_and_the_others_are_told(folder, tmp_path, work
         assert one["reason"].startswith("a near-copy of ")
         assert one["reason"][-2:] == one["key"][-2:]
         assert one["reason"].removeprefix("a near-copy of ") < one["key"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_copies_are_the_same_whoever_looks_and_however_many_at_once(
+    folder, monkeypatch, workers
+):
+    (folder / "a/02.jpg").write_bytes(b"no image")
+    source = find_source(folder)
+    whole = find_copies(source, workers=1)
+    monkeypatch.setattr(gathering, "_CHUNK", 7)
+    parts = find_copies(source, workers=workers)
+
+    assert len(set(whole.clusters.tolist())) == 40
+    np.testing.assert_array_equal(parts.clusters, whole.clusters)
+    np.testing.assert_array_equal(parts.first, whole.first)
 
 
 def test_a_rerun_of_a_deduplicated_set_is_nothing_to_do(folder, tmp_path):

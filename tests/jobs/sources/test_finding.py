@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sets import DATA, photo
 
@@ -129,6 +129,8 @@ PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
 
 @settings(max_examples=300, deadline=None)
 @given(paths=st.lists(PATHS, max_size=6))
+@example(paths=["images/0.jpg", "labels/0.txt"])
+@example(paths=["a/images/0.jpg", "a/labels/0.txt"])
 def test_no_module_that_would_tell_a_folder_for_its_own_is_left_out(
     tmp_path_factory, paths
 ):

@@ -157,6 +157,7 @@ def test_boxes_are_those_that_were_written(tmp_path):
                 f"{OBJECT}is_crowd": [0] * len(labels[i]),
                 f"{OBJECT}view": ["left"] * len(labels[i]),
                 f"{OBJECT}mask": [b"\x89PNG\xff"] * len(labels[i]),
+                f"{OBJECT}keypoint/x": [0.5, 0.25] * len(labels[i]),
             },
         )
         for i in range(3)
@@ -164,7 +165,7 @@ def test_boxes_are_those_that_were_written(tmp_path):
     found = listed(write(tmp_path / "a.record.tfrecord", *rows))
     assert found.classes == ("red", "white")
     assert found.about == {"class_ids": [1, 4]}
-    assert f"left out: {OBJECT}mask" in found.said
+    assert f"left out: {OBJECT}keypoint/x, {OBJECT}mask" in found.said
     converted(found, tmp_path / "out")
 
     for i, sample in enumerate(streamed(tmp_path / "out").values()):
@@ -228,7 +229,9 @@ def test_any_boxes_are_read_back_as_the_other_reader_has_them(tmp_path_factory, 
 def test_raw_pixels_become_png_of_the_same_pixels(tmp_path, channels):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (3, 5, 7, channels), np.uint8)
-    pixels[0, 0, 0] = ([255, 216, 255, 0] * 2)[:channels]  # begins like a JPEG
+    # One begins like a JPEG of 16x16 px, whole header and all.
+    jpeg = np.frombuffer(b"\xff\xd8\xff\xc0\0\x11\x08\0\x10\0\x10\3", np.uint8)
+    pixels.reshape(3, -1)[0, : len(jpeg)] = jpeg
     rows = [
         {
             "image_raw": p.tobytes(),
@@ -349,6 +352,7 @@ def test_a_record_that_is_broken_is_left_out_with_its_place(tmp_path):
     second = [record.offset for record in records(str(path))][1]
     data[second + 40] ^= 1
     path.write_bytes(data)
+    assert listed(path).fields == {"label": "cls"}  # all that are sound have one
     rows = [{"x": 1}, {"image": b"no image"}]
     write(tmp_path / "b.tfrecord", *rows)
     source = listed(tmp_path)
