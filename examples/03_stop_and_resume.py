@@ -1,7 +1,7 @@
 """Stop in the middle of an epoch and go on elsewhere, sample for sample.
 
 Run:     python examples/03_stop_and_resume.py
-Prints:  the state: epoch 0, position 40, 353 bytes of JSON
+Prints:  the state: epoch 0, position 40, 367 bytes of JSON
          1 process, batches of 8 -> 2 ranks x 2 workers, batches of 12
          the rest is the same: True
 Why:     The order is a closed form of the position, so the state is one number (and
