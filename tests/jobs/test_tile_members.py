@@ -197,8 +197,8 @@ def test_channels_and_depth_are_kept(kind, tmp_path):
 def test_a_photo_that_is_encoded_anew_is_so_once(tmp_path):
     """JPEG of JPEG would lose twice."""
     (tmp_path / "photos/a").mkdir(parents=True)
-    file = cv2.imencode(".jpg", photo(3, 60, 100)[:, :, ::-1])[1].tobytes()
-    (tmp_path / "photos/a/1.jpg").write_bytes(file)
+    file = cv2.imencode(".png", photo(3, 60, 100)[:, :, ::-1])[1].tobytes()
+    (tmp_path / "photos/a/1.png").write_bytes(file)
     fiberaug.convert(
         tmp_path / "photos", tmp_path / "out", encode="jpeg", quality=70, tile=(60, 53)
     )
