@@ -59,9 +59,9 @@ def join_boxes(
     labels = np.concatenate([one.labels for one in tiles])
     scores = np.concatenate([one.scores for one in tiles])
     pairs = [
-        (-sides, -agreement, int(starts[a]) + i, int(starts[b]) + j)
+        (-agreement, int(starts[a]) + i, int(starts[b]) + j)
         for a, b in combinations(range(len(tiles)), 2)
-        for sides, agreement, i, j in _agreeing(tiles[a], tiles[b], iou)
+        for agreement, i, j in _agreeing(tiles[a], tiles[b], iou)
     ]
     groups = _Groups(owners)
     for *_, i, j in sorted(pairs):
@@ -104,14 +104,8 @@ def _absorbed(
     return gone
 
 
-def _agreeing(
-    one: Seen, other: Seen, iou: float
-) -> Iterator[tuple[int, float, int, int]]:
-    """Yield (sides seen, agreement, row, row) of boxes that may be of one object.
-
-    What both tiles show whole tells most; where they show the middle of a large object
-    alone, another one may look the same.
-    """
+def _agreeing(one: Seen, other: Seen, iou: float) -> Iterator[tuple[float, int, int]]:
+    """Yield (agreement, row, row) of boxes that may be of one object."""
     a, b = one.window, other.window
     first = [max(a.x_min, b.x_min), max(a.y_min, b.y_min)] * 2
     last = [min(a.x_max, b.x_max), min(a.y_max, b.y_max)] * 2
@@ -126,10 +120,8 @@ def _agreeing(
     overlaps = _iou(here, there, axes)
     equal = (here[:, None] == there[None]).all(axis=2)  # also what has no area
     overlaps[equal] = 1.0
-    ends = np.concatenate([low[:2], high[2:]])
-    sides = ((here != ends)[:, None] & (there != ends)[None]).sum(axis=2)
     for i, j in np.argwhere(seen & same & (overlaps >= iou)).tolist():
-        yield int(sides[i, j]), float(overlaps[i, j]), i, j
+        yield float(overlaps[i, j]), i, j
 
 
 def _touches(boxes: _Boxes, low: _Boxes, high: _Boxes) -> NDArray[np.bool_]:

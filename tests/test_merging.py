@@ -156,22 +156,6 @@ def test_a_cap_of_a_round_object_is_a_part_of_it():
     assert len(merged(inner, whole).bboxes) == 2
 
 
-def test_what_both_show_whole_is_matched_before_what_they_show_in_part():
-    """In the corner that two tiles share a part of one looks like a part of another."""
-    tiling = Tiling(height=27, width=27, overlap=18, visibility=0.0)
-    tiles = [tiling.tile(number, 60, 56) for number in range(25)]
-    random = np.random.default_rng(33)
-    for _ in range(20):
-        low = (random.random((30, 2)) * [42, 38]).astype(int)
-        sides = random.integers(1, 19, (30, 2))
-        boxes = np.unique(np.concatenate([low, low + sides], 1), axis=0)
-        boxes, labels = boxes.astype(np.float32), np.zeros(len(boxes), np.int64)
-        (merged,) = fiberaug.merge_tiles(
-            predicted(tiles, boxes, labels), map(record, tiles)
-        )
-        assert rounded(merged.bboxes, merged.labels) == rounded(boxes, labels)
-
-
 @pytest.mark.parametrize("upright", [True, False])
 def test_of_class_ids_the_tile_counts_that_shows_a_pixel_farther_from_its_cut(upright):
     """The photo's own border is no cut, so corners are decided too."""

@@ -1,6 +1,5 @@
 """The members of a photo to those of its tiles."""
 
-import io
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -19,12 +18,12 @@ from fiberaug.errors import SampleBroken
 from fiberaug.jobs.encoding import ENCODINGS, encode_image
 from fiberaug.jobs.framing import Placing
 from fiberaug.jobs.members import mask_member
+from fiberaug.jobs.preparing import masks_member
 from fiberaug.tiling import Tile, Tiling
 
 __all__ = ["TileMembers", "cut_members", "tile_key"]
 
 _LIMITS = ImageLimits()
-_POLYGON = 6  # numbers of three corners
 
 
 class TileMembers(NamedTuple):
@@ -103,7 +102,7 @@ def cut_members(
                 and len(labels) == len(masks)
             ):
                 own["mask_labels"] = [labels[row] for row in kept]
-            done[name], seen = _npz(part), seen or bool(len(part))
+            done[name], seen = masks_member(part), seen or bool(len(part))
         own.setdefault("group", key)
         seen = seen or bool(own.get("objects") or own.get("keypoints"))
         told = () if number else tuple(_uncut(notes, tiling, header.upright))
@@ -173,12 +172,6 @@ def _stack(
             if b and b >= visibility * a
         ]
     return part[rows], rows
-
-
-def _npz(masks: NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, masks=masks)
-    return file.getvalue()
 
 
 def _encoded(pixels: NDArray[Any], encoding: str, quality: int) -> tuple[str, bytes]:
