@@ -50,9 +50,6 @@ ALLOWED = {
     "foldering/unit.py": {
         "pickle.loads": "the job's own Setup, from its own process's argument list"
     },
-    "jobs/formats/coco_masks.py": {
-        "importlib.import_module": "a constant name: pycocotools.mask",
-    },
     "jobs/sources/finding.py": {
         "importlib.import_module": "a name from a closed table: KINDS"
     },

@@ -1,13 +1,13 @@
 """Masks of objects as COCO's runs of pixels (RLE)."""
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberaug.errors import SampleBroken, UsageError
+from fiberaug.errors import SampleBroken
+from fiberaug.jobs.sources.coco_masks import coco_library
 
 __all__ = ["check_masks", "masked"]
 
@@ -18,16 +18,7 @@ def check_masks() -> None:
     Raises:
         UsageError: pycocotools is not installed.
     """
-    _coco_masks()
-
-
-def _coco_masks() -> Any:  # noqa: ANN401  # a module without types
-    try:
-        return import_module("pycocotools.mask")
-    except ImportError as error:
-        raise UsageError(
-            'masks as COCO\'s RLE need pycocotools: pip install "fiberaug[coco]"'
-        ) from error
+    coco_library()
 
 
 def masked(
@@ -58,7 +49,7 @@ def masked(
 
 
 def _runs(mask: NDArray[np.uint8]) -> dict[str, Any]:
-    found = _coco_masks().encode(np.asfortranarray(mask != 0, np.uint8))
+    found = coco_library().encode(np.asfortranarray(mask != 0, np.uint8))
     runs = {"size": [int(n) for n in found["size"]], "counts": found["counts"].decode()}
     return {"segmentation": runs, "area": int(np.count_nonzero(mask))}
 

@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 
 from fiberaug.errors import LimitExceeded, SampleBroken, UsageError
 
-__all__ = ["check_outlines", "outline_masks"]
+__all__ = ["check_outlines", "coco_library", "outline_masks"]
 
 _MOST_BYTES = 256 * 2**20  # what is read back of an .npz
 _MOST_STEPS = 10**6  # px along one outline: it is walked in steps of a fifth
 _COUNTS = re.compile(r"(?:[P-o]{0,6}[0-O])*")
 
 
-def _coco_masks() -> Any:  # noqa: ANN401  # a module without types
+def coco_library() -> Any:  # noqa: ANN401  # a module without types
+    """Return ``pycocotools.mask``.
+
+    Raises:
+        UsageError: It is not installed.
+    """
     try:
         return import_module("pycocotools.mask")
     except ImportError as error:
@@ -32,7 +37,7 @@ def check_outlines() -> None:
     Raises:
         UsageError: pycocotools is not installed.
     """
-    _coco_masks()
+    coco_library()
 
 
 def outline_masks(
@@ -84,7 +89,7 @@ def _mask(outline: object, width: int, height: int) -> NDArray[np.uint8]:
     if not isinstance(outline, list):
         raise TypeError(f"it must be polygons or RLE, got {outline!r:.80}")
     polygons = [_polygon(polygon) for polygon in outline]
-    coco = _coco_masks()
+    coco = coco_library()
     rle = coco.merge(coco.frPyObjects(polygons, height, width))
     return _filled(_unpacked(rle["counts"].decode()), width, height)
 
