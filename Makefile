@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+RACE ?=
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 RESULT ?= benchmarks/results/$(shell date -u +%Y%m%dT%H%M%SZ).json
 
@@ -21,6 +22,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo 'ARGS="-k order" goes to pytest; PYTHON=python3.12 chooses another Python.'
+	@echo 'RACE="--tasks rrc" goes to the race of loaders.'
 
 install: $(STAMP) ## Make .venv with the package and the developers' tools
 
@@ -42,12 +44,15 @@ lint: $(STAMP) ## Check style, format, types and import floors
 examples: $(STAMP) ## Run each file of examples/
 	$(BIN)/python -m pytest tests/test_examples.py $(ARGS)
 
-bench: $(STAMP) ## Measure; the figures go to benchmarks/results/
+bench: $(STAMP) ## Measure and race; figures go to benchmarks/results/ and the README
 	@mkdir -p $(dir $(RESULT))
 	$(BIN)/python -m pytest benchmarks --benchmark-only --timeout=0 --benchmark-json=$(RESULT) $(ARGS)
+	$(BIN)/python benchmarks/race.py $(RACE)
+	$(BIN)/python benchmarks/figures.py
 
 bench-smoke: $(STAMP) ## Run each benchmark once, unmeasured, so that none rots
 	$(BIN)/python -m pytest benchmarks --benchmark-disable $(ARGS)
+	$(BIN)/python benchmarks/race.py --smoke
 
 clean: ## Remove what was built, cached and rendered; .venv and results stay
 	rm -rf build dist demo htmlcov *.egg-info .coverage .coverage.* .benchmarks
@@ -55,7 +60,7 @@ clean: ## Remove what was built, cached and rendered; .venv and results stay
 	find fiberaug tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # torch first and alone: it is nine tenths of the download, and pip is silent meanwhile.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(shell find fiberaug -name "*.[ch]")
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'fiberaug needs Python 3.11 or newer, and $(PYTHON) is not.' >&2; \
 	  echo 'Name another one: make PYTHON=python3.12 ...' >&2; exit 1; }

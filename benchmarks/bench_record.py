@@ -14,6 +14,7 @@ from functools import partial
 import albumentations as A
 import numpy as np
 
+import fiberaug
 from fiberaug.augment.cpu import CpuEngine
 from fiberaug.augment.pipeline import as_pipeline
 from fiberaug.record import PackedRecord, RecordContext, Records
@@ -113,3 +114,28 @@ def bench_record_of_4_operations(benchmark):
 
 def bench_record_of_8_operations(benchmark):
     _bench(benchmark, LEAVES)
+
+
+def bench_share_of_an_epoch(benchmark, shards):
+    """What key, log and record are of a whole epoch, from shard to batch."""
+    leaves = (A.RandomResizedCrop((224, 224)), A.HorizontalFlip(), A.Normalize())
+    data = fiberaug.StreamingDataset(shards, transform=A.Compose(list(leaves)))
+
+    def epoch():
+        with fiberaug.DataLoader(data, BATCH) as loader:
+            return sum(len(batch["image"]) for batch in loader)
+
+    def ours():
+        started = time.process_time()
+        count = epoch()
+        return (time.process_time() - started) / count * 1e6
+
+    cost, _, _ = _cost((A.RandomCrop(8, 8), A.HorizontalFlip(p=0.5)))
+    epoch()  # from now on it is known that the photos decode
+    whole = benchmark.pedantic(
+        lambda: statistics.median(ours() for _ in range(ROUNDS)), rounds=1
+    )
+    benchmark.extra_info["cost_us_per_sample"] = round(cost, 2)
+    benchmark.extra_info["whole_us_per_sample"] = round(whole, 1)
+    benchmark.extra_info["on_over_off"] = round(whole / (whole - cost), 3)
+    print(f"\n{cost:.1f} of {whole:.0f} us: {whole / (whole - cost):.3f} times")

@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fiberaug.augment.normalize import Finish
-from fiberaug.collate import as_tensors, normalize_batch, shape_targets
+from fiberaug.buffers import Buffers
+from fiberaug.collate import as_tensors, shape_targets
 from fiberaug.dataset import StreamingDataset
 from fiberaug.engine import Engine
 from fiberaug.making import Made
 from fiberaug.passes import finished
 from fiberaug.record import Records
+from fiberaug.stacks import DENSE, Stack, image_tensor, images_tensor, stack_tensor
 from fiberaug.transport import Message
 
 __all__ = ["TARGETS", "BatchFinisher", "SampleFinisher"]
@@ -29,6 +33,7 @@ class BatchFinisher:
         device: Where tensors are put; None leaves them in memory.
         pin_memory: Page-locked tensors.
         pads: Whether batches say which rows are padding.
+        ahead: Batches that are made ahead, which bounds the memory kept for later ones.
     """
 
     def __init__(
@@ -40,10 +45,12 @@ class BatchFinisher:
         device: str | torch.device | None,
         pin_memory: bool,
         pads: bool,
+        ahead: int = 2,
     ) -> None:
         self._dataset, self._targets, self._output = dataset, targets, output
         self._device, self._pads = device, pads
         self._pin = pin_memory and torch.cuda.is_available()
+        self._buffers = Buffers(ahead + 2, pinned=self._pin)
 
     def records(self, message: Message, epoch: int) -> Records | None:
         """Return the records of a message, or None where none are kept."""
@@ -64,7 +71,12 @@ class BatchFinisher:
         """
         if "" in message.data:  # of the user's collate_fn
             return message.data[""]
-        finished = {n: _finished(n, v, finish) for n, v in message.data.items()}
+        self._buffers.next_batch()
+        lent = message.shared_bytes > 0
+        finished = {
+            name: self._finished(name, value, finish, lent=lent)
+            for name, value in message.data.items()
+        }
         batch = shape_targets(finished, self._targets)
         if message.views > 1:
             for name in message.per_view:
@@ -81,9 +93,27 @@ class BatchFinisher:
             return batch
         return tuple(batch[name] for name in self._output)
 
+    def close(self) -> None:
+        """Let go of memory that is kept for later batches."""
+        self._buffers.clear()
+
+    def _finished(self, name: str, value: Any, finish: Finish, *, lent: bool) -> Any:  # noqa: ANN401  # arrays
+        if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in DENSE:
+            if not lent and name not in finish.images:
+                return as_tensors(value)
+            value = _stack_of(value)
+        if isinstance(value, Stack):
+            if name in finish.images:
+                return images_tensor(value, finish.of(name), self._buffers)
+            return stack_tensor(value, self._buffers)
+        if isinstance(value, list) and name in finish.images:
+            table = finish.of(name)
+            return [None if i is None else image_tensor(i, table) for i in value]
+        return as_tensors(value, lent=lent)
+
     def _place(self, value: Any) -> Any:  # noqa: ANN401  # tensors, and what holds them
         if isinstance(value, torch.Tensor):
-            if self._pin:
+            if self._pin and not value.is_pinned():
                 value = value.pin_memory()
             if self._device is None:
                 return value
@@ -95,12 +125,9 @@ class BatchFinisher:
         return value
 
 
-def _finished(name: str, value: Any, finish: Finish) -> Any:  # noqa: ANN401  # arrays
-    if name not in finish.images:
-        return as_tensors(value)
-    if isinstance(value, list):
-        return [normalize_batch(image, finish.of(name)) for image in value]
-    return normalize_batch(value, finish.of(name))
+def _stack_of(array: NDArray[Any]) -> Stack:
+    """Return rows that lie in one array as what becomes a tensor."""
+    return Stack(list(array), array.shape[1:], array.dtype)
 
 
 def _by_row(value: Any, views: int) -> Any:  # noqa: ANN401  # a tensor or a list

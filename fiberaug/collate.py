@@ -1,29 +1,23 @@
 """Samples to a batch, in two halves.
 
-The worker's half stacks arrays (uint8, [B, C, H, W]); the consumer's half normalises by
-table and gives ragged targets the form that the user asked for.
+The worker's half says which arrays become one; the consumer's half makes tensors of
+them, images as planes and normalised by table, and gives ragged targets the form that
+the user asked for.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fiberaug.augment.normalize import Finish, NormalizeTable
+from fiberaug.augment.normalize import Finish
 from fiberaug.errors import UsageError
+from fiberaug.stacks import DENSE, Stack, image_tensor
 
-__all__ = [
-    "Collate",
-    "Ragged",
-    "as_tensors",
-    "finish_fields",
-    "normalize_batch",
-    "shape_targets",
-]
+__all__ = ["Collate", "Ragged", "as_tensors", "finish_fields", "shape_targets"]
 
 RAGGED = {
     "bboxes": 4,
@@ -90,7 +84,9 @@ class Collate:
     def __call__(
         self, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
     ) -> dict[str, Any]:
-        """Return a batch: arrays [B, ...], :class:`Ragged`, or lists.
+        """Return a batch: :class:`Stack`, arrays [B], :class:`Ragged`, or lists.
+
+        Images stay [H, W, C].
 
         Args:
             rows: Fields of each sample.
@@ -124,22 +120,20 @@ class Collate:
     def _images(
         self, name: str, images: list[NDArray[Any]], keys: Sequence[str]
     ) -> dict[str, Any]:
-        planes = [image.transpose(2, 0, 1) for image in images]
         if self.mode == "list":
-            return {name: [np.ascontiguousarray(p) for p in planes]}
+            return {name: images}
         if len({image.dtype for image in images}) > 1:
             raise _dtypes(name, images, keys)
         if self.mode == "stack":
-            return {name: _stack(name, planes, keys)}
+            channels_first = [(i.shape[2], *i.shape[:2]) for i in images]
+            return {name: _stack(name, images, keys, channels_first)}
         height, width = self._padded(images)
-        out = np.zeros(
-            (len(images), planes[0].shape[0], height, width), planes[0].dtype
-        )
-        inside = np.zeros((len(images), height, width), bool)
-        for row, plane in enumerate(planes):
-            out[row, :, : plane.shape[1], : plane.shape[2]] = plane
-            inside[row, : plane.shape[1], : plane.shape[2]] = True
-        return {name: out, "image_mask": inside} if name == "image" else {name: out}
+        shape, kind = (height, width, images[0].shape[2]), images[0].dtype
+        batch: dict[str, Any] = {name: Stack(images, shape, kind)}
+        if name == "image":
+            inside = [np.broadcast_to(np.True_, i.shape[:2]) for i in images]
+            batch["image_mask"] = Stack(inside, (height, width), np.dtype(bool))
+        return batch
 
     def _padded(self, arrays: list[NDArray[Any]]) -> tuple[int, int]:
         height, width = (max(a.shape[axis] for a in arrays) for axis in (0, 1))
@@ -154,13 +148,9 @@ class Collate:
         if self.mode == "list" and arrays[0].ndim > 1:
             return arrays
         if self.mode == "pad" and name in self.masks:
-            height, width = self._padded(arrays)
-            size = len(arrays), height, width
-            out = np.full(size, self.ignore_index, arrays[0].dtype)
-            for row, mask in enumerate(arrays):
-                out[row, : mask.shape[0], : mask.shape[1]] = mask
-            return out
-        return _stack(name, arrays, keys)
+            kind = arrays[0].dtype
+            return Stack(arrays, self._padded(arrays), kind, self.ignore_index)
+        return _stack(name, arrays, keys, [array.shape for array in arrays])
 
 
 def _dtypes(name: str, images: list[NDArray[Any]], keys: Sequence[str]) -> UsageError:
@@ -173,10 +163,16 @@ def _dtypes(name: str, images: list[NDArray[Any]], keys: Sequence[str]) -> Usage
     )
 
 
-def _stack(name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> NDArray[Any]:
+def _stack(
+    name: str,
+    arrays: list[NDArray[Any]],
+    keys: Sequence[str],
+    told: Sequence[tuple[int, ...]],
+) -> Stack | NDArray[Any]:
+    """Return arrays of one shape as one; ``told`` are the shapes for the error."""
     shapes: dict[tuple[int, ...], str] = {}
-    for array, key in zip(arrays, keys, strict=True):
-        shapes.setdefault(array.shape, key)
+    for shape, key in zip(told, keys, strict=True):
+        shapes.setdefault(shape, key)
     if len(shapes) > 1:
         seen = "; ".join(
             f"{key!r} {list(shape)}" for shape, key in list(shapes.items())[:4]
@@ -185,7 +181,10 @@ def _stack(name: str, arrays: list[NDArray[Any]], keys: Sequence[str]) -> NDArra
             f"{name} has {len(shapes)} shapes in one batch: {seen}. End the pipeline"
             ' with a crop or resize, or give the loader collate="pad" or collate="list"'
         )
-    return np.stack(arrays)
+    kind = np.result_type(*{array.dtype for array in arrays})
+    if kind.kind not in DENSE:
+        return np.stack(arrays)
+    return Stack(arrays, arrays[0].shape, kind)
 
 
 def _ragged(name: str, values: list[Any]) -> Ragged:
@@ -195,29 +194,6 @@ def _ragged(name: str, values: list[Any]) -> Ragged:
     rows = [empty if value is None else np.asarray(value, kind) for value in values]
     ends = np.cumsum([len(row) for row in rows]).tolist()
     return Ragged(np.concatenate(rows), tuple(ends))
-
-
-def normalize_batch(
-    image: NDArray[Any], normalize: NormalizeTable | None
-) -> torch.Tensor:
-    """Return images [..., C, H, W], normalised where uint8 and a table is given.
-
-    Args:
-        image: uint8 or float32.
-        normalize: The transform's table.
-    """
-    if normalize is None or image.dtype != np.uint8:
-        return torch.from_numpy(image)
-    table = normalize.table(image.shape[-3])
-    out = np.empty(image.shape, np.float32)
-    planes, results = (
-        image.reshape(-1, *image.shape[-2:]),
-        out.reshape(-1, *image.shape[-2:]),
-    )
-    channels = len(table)
-    for i, plane in enumerate(planes):
-        cv2.LUT(plane, table[i % channels], dst=results[i])
-    return torch.from_numpy(out)
 
 
 def finish_fields(fields: Mapping[str, Any], finish: Finish) -> dict[str, Any]:
@@ -230,19 +206,24 @@ def finish_fields(fields: Mapping[str, Any], finish: Finish) -> dict[str, Any]:
     done: dict[str, Any] = {}
     for name, value in fields.items():
         if name in finish.images and value is not None:
-            planes = np.ascontiguousarray(value.transpose(2, 0, 1))
-            done[name] = normalize_batch(planes, finish.of(name))
+            done[name] = image_tensor(value, finish.of(name))
         elif value is not None:
             done[name] = as_tensors(value)
     return done
 
 
-def as_tensors(value: Any) -> Any:  # noqa: ANN401  # arrays, and lists of them
-    """Return a tensor for each array in a value; anything else as it is."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return torch.from_numpy(np.ascontiguousarray(value))
+def as_tensors(value: Any, *, lent: bool = False) -> Any:  # noqa: ANN401  # arrays, and lists of them
+    """Return a tensor for each array in a value; anything else as it is.
+
+    Args:
+        value: An array, a list of them, or anything else.
+        lent: The memory is not the tensors' to keep: they get their own.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in DENSE:
+        array = value.copy() if lent else np.ascontiguousarray(value)
+        return torch.from_numpy(array)
     if isinstance(value, list):
-        return [as_tensors(item) for item in value]
+        return [as_tensors(item, lent=lent) for item in value]
     return value
 
 

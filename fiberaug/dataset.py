@@ -20,6 +20,7 @@ from fiberaug.making import OnError, Setup
 from fiberaug.manifests import record_context, run_manifest
 from fiberaug.passes import PassControl, PlainPass
 from fiberaug.planning import make_plan
+from fiberaug.proven import Proven
 from fiberaug.ranks import Share
 from fiberaug.record import RecordContext
 from fiberaug.selecting import Subset
@@ -226,6 +227,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             plan=self.plan, rows=rows, decoder=decoder, pipeline=self.pipeline,
             on_error=on_error, skip_shards=skip, ignore_index=ignore_index, views=views,
             pixel_hash=pixel_hash, tiling=tiling, shift_tiles=train and keep_empty,
+            proven=Proven.of([ref.samples for ref in refs]),
         )  # fmt: skip
         self._engine: CpuEngine | None = None
         self._cpu  # noqa: B018  # what does not fit the fields fails now

@@ -123,7 +123,7 @@ class DataLoader:
         )
         self._finish = BatchFinisher(
             dataset, targets=targets, output=output, device=device,
-            pin_memory=pin_memory, pads=not drop_last,
+            pin_memory=pin_memory, pads=not drop_last, ahead=prefetch_factor or 2,
         )  # fmt: skip
         self._workers: Workers | None = None
         # Weak: in a reference cycle with us torch could not end its workers at once.
@@ -229,6 +229,7 @@ class DataLoader:
         """End worker processes and finish the log; the loader can be used again."""
         self._stop_pass()
         self.stop_workers()
+        self._finish.close()
         if self.log is not None:
             self.log.close()
             self._logging = False

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fiberaug.sizes import format_bytes
+from fiberaug.slots import available
 
 __all__ = [
     "Machine",
@@ -81,11 +82,13 @@ def look(root: str | Path = "/") -> Machine:
 
 
 def shared_needed(*, workers: int, prefetch: int, batch_bytes: int) -> int:
-    """Return the bytes of batches in shared memory when the loop is slowest.
+    """Return the bytes of ``/dev/shm`` that batches need when the loop is slowest.
 
-    All that were asked for, the one that the loop has, and the one that comes in.
+    Where the system has memory without a name batches travel there, and need none.
     """
-    return (workers * prefetch + 2) * batch_bytes if workers else 0
+    if available():
+        return 0
+    return _travelling(workers, prefetch) * batch_bytes
 
 
 def memory_needed(*, workers: int, prefetch: int, batch_bytes: int) -> int:
@@ -93,19 +96,28 @@ def memory_needed(*, workers: int, prefetch: int, batch_bytes: int) -> int:
 
     A worker holds the samples of a batch and the batch that it makes of them.
     """
-    shared = shared_needed(workers=workers, prefetch=prefetch, batch_bytes=batch_bytes)
-    return shared + max(1, workers) * 2 * batch_bytes
+    return (_travelling(workers, prefetch) + max(1, workers) * 2) * batch_bytes
 
 
 def files_needed(*, workers: int, prefetch: int, open_shards: int = 128) -> int:
     """Return the files that one process of a run has open, whichever has the most.
 
-    A shard that is open holds two: itself and its index. A batch that travels holds
-    some, and a worker its pipes.
+    A shard that is open holds two: itself and its index. A worker holds its pipes.
+    Each batch that travels holds one, or some where the system has no such memory.
     """
     reader = 2 * open_shards
-    consumer = (workers * prefetch + 2) * _FILES_PER_BATCH + 4 * workers
+    each = 1 if available() else _FILES_PER_BATCH
+    batches = _travelling(workers, prefetch) * each
+    consumer = batches + 4 * workers
     return _BASE_FILES + (max(reader, consumer) if workers else reader)
+
+
+def _travelling(workers: int, prefetch: int) -> int:
+    """Return how many batches there are between workers and the loop at most.
+
+    All that were asked for, the one that the loop has, and the one that comes in.
+    """
+    return workers * prefetch + 2 if workers else 0
 
 
 def check_shared(machine: Machine, needed: int) -> str | None:

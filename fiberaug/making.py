@@ -1,5 +1,6 @@
 """From a place in a shard to a finished sample: read, decode, augment, record."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numpy.typing import NDArray
 
 from fiberaug.augment.normalize import Finish
+from fiberaug.decode.pending import PendingImage
 from fiberaug.decode.sample import Decoded, SampleDecoder
 from fiberaug.errors import FiberAugError
 from fiberaug.plan import Plan
 from fiberaug.progress import AUGMENT, DECODE, FETCH, READ, Progress
+from fiberaug.proven import Proven
 from fiberaug.record import PackedRecord
 from fiberaug.rows import Rows
 from fiberaug.seeding import ShardUids, key
 from fiberaug.shards.cache import ShardCache
+from fiberaug.shards.index import DECODES
 from fiberaug.shards.pool import ShardPool
 from fiberaug.shards.reader import ShardFile, ShardRef
 from fiberaug.tilereading import TileReader
@@ -80,6 +84,9 @@ class Setup:
     shift_tiles: bool = False
     """Whether each epoch cuts a photo elsewhere."""
 
+    proven: Proven | None = None
+    """Which samples are known to decode; None: the counts of shards are not known."""
+
     @property
     def decode(self) -> Mapping[str, Any]:
         """What records say of decoding."""
@@ -141,6 +148,8 @@ class _Read(NamedTuple):
     fields: dict[str, Any]
     orientation: int
     tile: Tile | None = None
+    image: PendingImage | None = None
+    """What the field ``image`` stands for, where it is not decoded yet."""
 
 
 class Maker:
@@ -158,7 +167,8 @@ class Maker:
         self._augment: cpu.CpuEngine | None = None
         self._tiles: TileReader | None = None
         if setup.tiling is not None:
-            self._tiles = TileReader(setup.tiling, setup.decoder)
+            mixed = setup.plan.shuffle
+            self._tiles = TileReader(setup.tiling, setup.decoder, mixed=mixed)
         self.progress = Progress()
         """What this process is at."""
         self._reading = READ if setup.cache is None else FETCH
@@ -212,7 +222,7 @@ class Maker:
         """
         seed = self.setup.plan.seed if seed is None else seed
         deal = _Deal(epoch, position, visit, view)
-        read = self._read(shard, index, deal, tile, seed)
+        read = self._read(shard, index, deal, tile, seed, wait=step is None)
         if step is not None:
             step(-1, read.fields)
         fields, packed = self._augmented(read, deal, seed, step)
@@ -230,14 +240,29 @@ class Maker:
         seed = self.setup.plan.seed
         deal = _Deal(epoch, position, visit, 0)
         read = self._read(shard, index, deal, tile, seed)
-        (fields, packed), *more = (
-            self._augmented(read, deal._replace(view=view), seed)
-            for view in range(self.setup.views)
-        )
+        deals = [deal._replace(view=view) for view in range(self.setup.views)]
+        image = read.image
+        if image is not None and self._augment is not None and len(deals) > 1:
+            # What goes wrong here, the run below meets too.
+            with contextlib.suppress(Exception):
+                reach = self._augment.reach
+                image.hold(
+                    reach(read.fields, _keys(read, d, seed), image) for d in deals
+                )
+        (fields, packed), *more = (self._augmented(read, d, seed) for d in deals)
+        if image is not None and image.sound and self.setup.proven is not None:
+            self.setup.proven.add(shard, index)
         return Made(fields, packed, read.path, is_pad=False, more=tuple(more))
 
     def _read(
-        self, shard: int, index: int, deal: _Deal, number: int | None, seed: int
+        self,
+        shard: int,
+        index: int,
+        deal: _Deal,
+        number: int | None,
+        seed: int,
+        *,
+        wait: bool = True,
     ) -> _Read:
         file = self._pool[shard]
         name = file.index.key(index)
@@ -245,29 +270,48 @@ class Maker:
         started = time.perf_counter()
         uid = self.uid(shard, index)
         tile: Tile | None = None
+        image: PendingImage | None = None
         try:
-            if self._tiles is None:
-                fields, header = self._decoded(file, index)
-            else:
+            if self._tiles is not None:
                 shift = self._shift(seed, deal, uid) if self.setup.shift_tiles else None
+                sound = self._is_sound(file, shard, index)
                 tile, fields, header = self._tiles(
-                    file, index, number or 0, shift, self.progress
+                    file, index, number or 0, shift, self.progress, sound=sound
                 )
+            else:
+                wait = wait and self._augment is not None and self._augment.waits
+                (fields, header), image = self._decoded(file, shard, index, wait=wait)
         except FiberAugError as error:
-            raise error.located(shard=file.ref.name, key=name) from None
+            raise error.located(shard=file.name, key=name) from None
         except Exception as error:
-            error.add_note(_whose(name, file.ref.name))
+            error.add_note(_whose(name, file.name))
             raise
         self.decode_s += time.perf_counter() - started
         return _Read(
-            file.ref.name, file.location, name, index, uid, fields, header.orientation,
-            tile,
+            file.name, file.location, name, index, uid, fields, header.orientation,
+            tile, image,
         )  # fmt: skip
 
-    def _decoded(self, file: ShardFile, index: int) -> Decoded:
+    def _decoded(
+        self, file: ShardFile, shard: int, index: int, *, wait: bool
+    ) -> tuple[Decoded, PendingImage | None]:
         members = file.read(index)
         self.progress.enter(DECODE)
-        return self.setup.decoder(members)
+        decoder = self.setup.decoder
+        if wait:
+            sound = self._is_sound(file, shard, index)
+            ends = file.index.segment_ends(index)
+            found = decoder.pending(members, sound=sound, ends=ends)
+            if found is not None:
+                return found
+        return decoder(members), None
+
+    def _is_sound(self, file: ShardFile, shard: int, index: int) -> bool:
+        """Return whether it is known that a whole image can be decoded."""
+        proven = self.setup.proven
+        if file.index.columns["flags"][index] & DECODES:
+            return True
+        return proven is not None and proven.has(shard, index)
 
     @staticmethod
     def _shift(seed: int, deal: _Deal, uid: int) -> tuple[float, float]:
@@ -282,17 +326,16 @@ class Maker:
         seed: int,
         step: "cpu.Step | None" = None,
     ) -> tuple[dict[str, Any], PackedRecord]:
-        fields = read.fields
+        fields, image = read.fields, read.image
         operations: list[tuple[int, dict[str, Any]]] = []
         started = time.perf_counter()
+        decoded_s = 0.0 if image is None else image.seconds
         if self._augment is not None:
             self.progress.enter(AUGMENT)
-            keys = partial(key, seed, deal.epoch, read.uid, deal.visit, deal.view)
-            if read.tile is not None:
-                keys = partial(_key_of_tile, keys, read.tile.number)
+            keys = _keys(read, deal, seed)
             try:
                 fields, operations = self._augment(
-                    fields, keys, key=read.key, url=read.path, step=step
+                    fields, keys, key=read.key, url=read.path, step=step, image=image
                 )
             except FiberAugError as error:
                 raise error.located(shard=read.shard, key=read.key) from None
@@ -302,7 +345,9 @@ class Maker:
                 within = f", in {running}" if running else ""
                 error.add_note(_whose(read.key, read.shard) + place + within)
                 raise
-        self.augment_s += time.perf_counter() - started
+        decoded_s = 0.0 if image is None else image.seconds - decoded_s
+        self.augment_s += time.perf_counter() - started - decoded_s
+        self.decode_s += decoded_s
         packed = PackedRecord(
             read.key, read.shard, read.number, read.uid, *deal[1:],
             read.fields["image"].shape, read.orientation, operations,
@@ -325,6 +370,14 @@ class Maker:
                 index = self._pool[shard].index.find(key)
                 return None if index is None else (shard, index)
         return None
+
+
+def _keys(read: _Read, deal: _Deal, seed: int) -> Callable[[str], bytes]:
+    """Return the key of each stage of a view."""
+    keys = partial(key, seed, deal.epoch, read.uid, deal.visit, deal.view)
+    if read.tile is None:
+        return keys
+    return partial(_key_of_tile, keys, read.tile.number)
 
 
 def _key_of_tile(keys: Callable[[str], bytes], number: int, stage: str) -> bytes:

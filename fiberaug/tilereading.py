@@ -34,10 +34,14 @@ class TileReader:
     Args:
         tiling: How photos are cut.
         decoder: Turns members into fields.
+        mixed: Samples behind each other are of different photos, so that none of them
+            is worth being decoded for the next.
     """
 
-    def __init__(self, tiling: Tiling, decoder: SampleDecoder) -> None:
-        self._tiling, self._decoder = tiling, decoder
+    def __init__(
+        self, tiling: Tiling, decoder: SampleDecoder, *, mixed: bool = False
+    ) -> None:
+        self._tiling, self._decoder, self._mixed = tiling, decoder, mixed
         self._last: tuple[str, int] | None = None
         self._photo: Decoded | None = None
 
@@ -48,6 +52,8 @@ class TileReader:
         number: int,
         shift: tuple[float, float] | None,
         progress: Progress,
+        *,
+        sound: bool = False,
     ) -> ReadTile:
         """Return a tile of a photo.
 
@@ -57,11 +63,12 @@ class TileReader:
             number: Of the tile in the photo.
             shift: See :meth:`fiberaug.tiling.Tiling.tile`.
             progress: Is told when decoding begins.
+            sound: It is known that the photo can be decoded.
 
         Raises:
             DataRefused: The photo is broken, or has not the size that the index says.
         """
-        place = file.ref.name, index
+        place = file.name, index
         photo = self._photo if self._last == place else None
         if photo is not None and photo.fields["image"] is not None:
             tile = self._tile(file, index, number, shift, photo.header)
@@ -72,7 +79,10 @@ class TileReader:
         tile = self._tile(file, index, number, shift, header)
         pixels = None
         if header is not None:
-            pixels = self._decoder.window(members, header, tile.window)
+            pixels = self._decoder.window(
+                members, header, tile.window, ends=file.index.segment_ends(index),
+                sound=sound and self._mixed,
+            )  # fmt: skip
         if photo is None or pixels is None:
             self._last = self._photo = None  # two of them need not be in memory
             if header is None or pixels is None:

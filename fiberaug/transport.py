@@ -19,12 +19,15 @@ from fiberaug.collate import Collate
 from fiberaug.engine import Engine
 from fiberaug.errors import StoreError, UsageError
 from fiberaug.making import Failure, Made, Setup
+from fiberaug.placing import found, place
 from fiberaug.progress import COLLATE, IDLE, Progress
 from fiberaug.sharing import rank_range
+from fiberaug.slots import NO_SLOT, Slots
+from fiberaug.stacks import Stack
 
-__all__ = ["Builder", "Message", "Request", "read_error", "share", "unshare"]
+__all__ = ["Builder", "Message", "Request", "pack", "read_error", "unpack"]
 
-_LARGE_BYTES = 65_536
+_LARGE_BYTES = 65_536  # of shared memory made for one array
 
 
 class Request(NamedTuple):
@@ -38,6 +41,8 @@ class Request(NamedTuple):
     rank: int
     world_size: int
     drop_last: bool
+    slot: int = NO_SLOT
+    """Where the arrays of the answer are written."""
 
 
 @dataclass(slots=True)
@@ -51,7 +56,8 @@ class Message:
     """The epoch has no such batch."""
 
     data: dict[str, Any] = field(default_factory=dict)
-    """Arrays [B, ...], large ones as tensors in shared memory; ragged; lists."""
+    """Stacks and arrays [B, ...]; ragged; lists. On their way large arrays are
+    placed in the slot, or tensors in shared memory."""
 
     keys: list[str] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
@@ -67,6 +73,12 @@ class Message:
 
     is_pad: list[bool] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    slot: int = NO_SLOT
+    """The slot where arrays of ``data`` lie: until the next message, and no longer."""
+
+    shared_bytes: int = 0
+    """Bytes that travel in shared memory."""
+
     decode_s: float = 0.0
     augment_s: float = 0.0
     error: bytes | None = None
@@ -95,10 +107,12 @@ class Builder(Dataset[Message]):
         self._engine: tuple[int, Engine] | None = None
         self.progress: Progress | None = None
         """Where this process notes what it is at. None: nowhere that others see."""
+        self.slots: Slots | None = None
+        """Where this process writes its batches, as a worker."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the engine behind: every process makes its own."""
-        return {**self.__dict__, "_engine": None, "progress": None}
+        return {**self.__dict__, "_engine": None, "progress": None, "slots": None}
 
     @property
     def engine(self) -> Engine:
@@ -115,7 +129,9 @@ class Builder(Dataset[Message]):
         try:
             self.engine.progress.begin(request.first, request.epoch)
             message = self.build(request)
-            return message if get_worker_info() is None else share(message)
+            if get_worker_info() is None:
+                return message
+            return pack(message, self.slots, request.slot)
         except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the consumer
             error = _explained(error)
             error.add_note("".join(traceback.format_exception(error)).rstrip())
@@ -226,20 +242,52 @@ def read_error(data: bytes) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
-def share(message: Message) -> Message:
-    """Put large arrays into shared memory; small ones travel through the pipe."""
-    data = message.data
-    for name, value in data.items():
-        if isinstance(value, np.ndarray) and value.nbytes >= _LARGE_BYTES:
-            # Now, not when it is sent: a thread of the queue would only print that
-            # there is no room, and the batch would never come.
-            tensor = torch.from_numpy(value)
-            data[name] = tensor.share_memory_()  # type: ignore[no-untyped-call]
+def pack(message: Message, slots: Slots | None, slot: int) -> Message:
+    """Make a message ready to be sent: its arrays are written into a slot.
+
+    Args:
+        message: What was built; its ``data`` is replaced.
+        slots: Where to write.
+        slot: Which slot this process has. :data:`NO_SLOT`: none.
+    """
+    if slots is None or slot == NO_SLOT or "" in message.data:
+        return _share(message)
+    try:
+        data, size = place(message.data, slots, slot)
+    except OSError:  # so much is not to be had: make what there is room for
+        return _share(message)
+    message.data = data
+    if size:
+        message.slot, message.shared_bytes = slot, size
     return message
 
 
-def unshare(message: Message) -> Message:
-    """Return a message with arrays again where there are shared tensors."""
+def _share(message: Message) -> Message:
+    """Put large arrays into shared memory; small ones travel through the pipe."""
+    data = message.data
+    for name in data.keys() - {""}:
+        value = data[name]
+        array = value.array() if isinstance(value, Stack) else value
+        if isinstance(array, np.ndarray) and array.nbytes >= _LARGE_BYTES:
+            # Now, not when it is sent: a thread of the queue would only print that
+            # there is no room, and the batch would never come.
+            message.shared_bytes += array.nbytes
+            tensor = torch.from_numpy(array)
+            array = tensor.share_memory_()  # type: ignore[no-untyped-call]
+        data[name] = array
+    return message
+
+
+def unpack(message: Message, slots: Slots | None) -> Message:
+    """Return a message with arrays again, where it was packed.
+
+    Args:
+        message: What came; its ``data`` is replaced.
+        slots: Where it was written. Arrays are the slot's own memory.
+    """
+    if slots is not None and message.slot != NO_SLOT:
+        message.data = found(message.data, slots, message.slot, message.shared_bytes)
+        return message
     for name, value in message.data.items():
         if name and isinstance(value, torch.Tensor):
             message.data[name] = value.numpy()

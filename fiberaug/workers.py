@@ -18,17 +18,20 @@ import torch
 from torch.utils.data import DataLoader as TorchLoader
 from torch.utils.data import Dataset, _utils, get_worker_info
 
+from fiberaug.allocator import keep_freed_memory
 from fiberaug.deaths import died, warn_hung
 from fiberaug.jobs.crew import end_with_parent, own_folder
 from fiberaug.machine import check_start
 from fiberaug.progress import IDLE
-from fiberaug.transport import Builder, Message, Request, unshare
+from fiberaug.slots import Slots, open_slots
+from fiberaug.transport import Builder, Message, Request, unpack
 from fiberaug.watching import Board, OwnWatch, Watch, reveal_stack
 
 __all__ = ["Workers"]
 
 _log = logging.getLogger("fiberaug")
 _PREFETCH = 2
+_SPARE = 2  # slots of the batch that the consumer has, and of one that comes in
 _FOUND_S = 10.0
 _DEATHS = ("exited unexpectedly", "timed out")
 
@@ -44,6 +47,7 @@ class _Start:
         # The workers are the parallelism. 0, not 1: in a forked child of a process that
         # used OpenCV's threads, asking for 1 waits for threads that are not there.
         cv2.setNumThreads(0)
+        keep_freed_memory()
         with contextlib.suppress(ValueError):  # not the main thread
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
         end_with_parent(self._folder)
@@ -64,15 +68,16 @@ class _Feed:
 
 
 class _Noted(Dataset[Message]):
-    """The builder, which notes in a worker what it is at."""
+    """The builder, which in a worker notes what it is at and writes into slots."""
 
-    def __init__(self, builder: Builder, board: Board) -> None:
-        self._builder, self._board = builder, board
+    def __init__(self, builder: Builder, board: Board, slots: Slots | None) -> None:
+        self._builder, self._board, self._slots = builder, board, slots
 
     def __getitem__(self, request: Request) -> Message:
         worker = get_worker_info()
         if worker is not None and self._builder.progress is None:
             self._builder.progress = self._board.row(worker.id)
+            self._builder.slots = self._slots
         return self._builder[request]
 
 
@@ -120,6 +125,7 @@ class Workers:
         self._feed = _Feed()
         self._loader: TorchLoader[Message] | None = None
         self._board: Board | None = None
+        self._slots: Slots | None = None  # of these processes: others get others
         self._watch: Watch | None = None
         self._messages: Any = None  # torch's iterator, which owns the processes
         self._waiting: list[Request] = []
@@ -179,7 +185,12 @@ class Workers:
                 continue
             if message is None:
                 return
-            yield message
+            request, slots = self._waiting.pop(0), self._slots
+            yield unpack(message, slots)
+            # The consumer has copied what it wants. A pass that is broken off does not
+            # come here; its slots are free when no worker is at its batches any more.
+            if slots is not None:
+                slots.give_back(request.slot)
 
     def _next(self) -> Message | None:
         """Return the next message; None: that was all."""
@@ -187,17 +198,13 @@ class Workers:
         assert watch is not None  # noqa: S101  # for the type: _start sets it
         watch.awaited = self._waiting[0].first if self._waiting else None
         try:
-            message = next(self._messages, None)
+            message: Message | None = next(self._messages, None)
         finally:
             watch.awaited = None
-        if message is None:
-            return None
-        self._waiting.pop(0)
-        if not self._checked:
+        if message is not None and not self._checked:
             self._checked = True
-            arrays = (v for v in message.data.values() if isinstance(v, torch.Tensor))
-            self._check(sum(array.nbytes for array in arrays))
-        return unshare(message)
+            self._check(message.shared_bytes)
+        return message
 
     def _start(self, requests: Iterator[Request]) -> None:
         """Ask for the first batches of a pass; new workers where there are none."""
@@ -208,10 +215,11 @@ class Workers:
             self._end_processes()
         waiting: list[Request] = []
         self._waiting = waiting
-        self._feed.requests = _noted(requests, waiting)
         if self._loader is None:
             self._board = Board(self._num)
+            self._slots = open_slots(self._num * self._prefetch + _SPARE)
             self._loader = self._make(self._board)
+        self._feed.requests = _noted(requests, waiting, self._slots)
         messages: Any = iter(self._loader)
         if messages is self._messages:
             return
@@ -228,7 +236,7 @@ class Workers:
 
     def _make(self, board: Board) -> TorchLoader[Message]:
         return TorchLoader(
-            _Noted(self._builder, board),
+            _Noted(self._builder, board, self._slots),
             batch_size=None,
             sampler=self._feed,
             num_workers=self._num,
@@ -255,13 +263,17 @@ class Workers:
         reason = text.splitlines()[0] if text else type(error).__name__
         return died(death, reason, batches, self._builder.setup.refs)
 
+    @property
+    def _prefetch(self) -> int:
+        return int(self._options.get("prefetch_factor") or _PREFETCH)
+
     def _check(self, batch_bytes: int) -> None:
         """Log what will go wrong with so many workers here, each thing once."""
         context = self._options.get("multiprocessing_context")
         method = getattr(context, "get_start_method", lambda: context)()
         problems = check_start(
             workers=self._num,
-            prefetch=self._options.get("prefetch_factor") or _PREFETCH,
+            prefetch=self._prefetch,
             batch_bytes=batch_bytes,
             start_method=method,
         )
@@ -277,7 +289,8 @@ class Workers:
 
     def _end_processes(self) -> None:
         watch, messages, board = self._watch, self._messages, self._board
-        self._watch = self._messages = self._loader = self._board = None
+        slots = self._slots
+        self._watch = self._messages = self._loader = self._board = self._slots = None
         if watch is not None:
             watch.stop()
         if watch is not None and watch.death is not None:
@@ -287,6 +300,8 @@ class Workers:
             messages._shutdown_workers()  # noqa: SLF001  # torch has no public way
         if board is not None:
             board.close()
+        if slots is not None:
+            slots.close()
 
 
 def _tame(messages: Any) -> None:  # noqa: ANN401  # torch's iterator, which has no public way
@@ -323,8 +338,16 @@ def _bury(messages: Any) -> None:  # noqa: ANN401  # torch's iterator
         queue.close()
 
 
-def _noted(requests: Iterator[Request], waiting: list[Request]) -> Iterator[Request]:
-    for request in requests:
+def _noted(
+    requests: Iterator[Request], waiting: list[Request], slots: Slots | None
+) -> Iterator[Request]:
+    """Yield the requests of a pass, each with the slot for its answer."""
+    # torch asks for the first one when its workers are new, or have answered all that a
+    # pass that was broken off had asked for: nobody writes to any slot.
+    if slots is not None:
+        slots.free_all()
+    for plain in requests:
+        request = plain if slots is None else plain._replace(slot=slots.take())
         waiting.append(request)
         yield request
 

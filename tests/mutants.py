@@ -219,8 +219,8 @@ MUTANTS = [
     Mutant(
         "augmentation depends on what was read before",
         "making.py",
-        "partial(key, seed, deal.epoch, read.uid",
-        "partial(key, seed + len(self._uids), deal.epoch, read.uid",
+        "uid = self.uid(shard, index)\n        tile:",
+        "uid = self.uid(shard, index) + len(self._uids)\n        tile:",
         f"{PIXELS}::test_resumed_before_or_after_iter_by_workers_the_rest_follows[5-whole]",
     ),
     Mutant(

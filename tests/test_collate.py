@@ -161,11 +161,14 @@ def test_padding_puts_the_ignored_class_into_masks_and_several_images_are_images
     ]
     batch = collate(rows, ["a", "b"])
 
-    assert batch["image"].shape == (2, 3, 8, 8)
-    assert batch["right"].shape == (2, 1, 8, 8)
+    assert batch["image"].whole == (2, 8, 8, 3)
+    assert batch["right"].whole == (2, 8, 8, 1)
+    assert not batch["image"].array()[0, 4:].any()
     for name in ("mask", "depth"):
-        assert (batch[name][0, 4:] == 255).all()
-        assert (batch[name][1] == 1).all()
+        padded = batch[name].array()
+        assert (padded[0, 4:] == 255).all()
+        assert (padded[0, :4] == 1).all()
+        assert (padded[1] == 1).all()
     assert [len(masks) for masks in batch["masks"]] == [1, 2]
     assert "image_mask" in batch
 

@@ -124,9 +124,19 @@ def test_a_machine_that_says_nothing_is_no_reason_to_stop(tmp_path):
     assert check_memory(found, 10**18) is check_shared(found, 10**18) is None
 
 
+def test_batches_need_shared_memory_with_a_name_only_where_there_is_no_other(
+    monkeypatch,
+):
+    sizes = {"prefetch": 2, "batch_bytes": 10}
+    assert shared_needed(workers=3, **sizes) == 0
+    files = files_needed(workers=50, prefetch=2, open_shards=1)
+    monkeypatch.delattr(os, "memfd_create")
+    assert shared_needed(workers=3, **sizes) == 80
+    assert shared_needed(workers=0, **sizes) == 0
+    assert files_needed(workers=50, prefetch=2, open_shards=1) > files + 100
+
+
 def test_batches_that_travel_are_those_asked_for_and_two_more():
-    assert shared_needed(workers=3, prefetch=2, batch_bytes=10) == 80
-    assert shared_needed(workers=0, prefetch=2, batch_bytes=10) == 0
     assert memory_needed(workers=3, prefetch=2, batch_bytes=10) == 80 + 60
     assert memory_needed(workers=0, prefetch=2, batch_bytes=10) == 20
 
@@ -163,7 +173,8 @@ def test_a_start_that_fits_has_nothing_to_say():
     assert check_start(workers=2, prefetch=2, batch_bytes=10**6) == []
 
 
-def test_a_start_that_does_not_fit_says_everything_at_once():
+def test_a_start_that_does_not_fit_says_everything_at_once(monkeypatch):
+    monkeypatch.delattr(os, "memfd_create")
     found = check_start(workers=10**6, prefetch=10, batch_bytes=10**9)
 
     assert [word in line for word, line in zip(

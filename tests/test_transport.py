@@ -6,12 +6,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sets import photo, samples
 
 import fiberaug
-from fiberaug.transport import Request, read_error, share, unshare
+from fiberaug.slots import NO_SLOT, Slots
+from fiberaug.transport import Request, pack, read_error, unpack
 
 
 class Unpicklable(Exception):
@@ -62,17 +64,51 @@ def test_an_error_of_ours_arrives_with_its_type_place_and_traceback(write_set):
     assert "in decode" in "\n".join(caught.value.__notes__)
 
 
-def test_large_arrays_travel_in_shared_memory_and_small_ones_do_not(write_set):
-    def content():
-        for i, sample in enumerate(samples(4)):
-            yield {**sample, "image": photo(i, 120, 160)}
+@pytest.fixture
+def message(write_set):
+    """A batch of four pictures of 120 x 160 px with masks of their own."""
+    content = samples(
+        4,
+        image=lambda i: photo(i, 120, 160),
+        mask=lambda i: np.full((120, 160), i, np.uint8),
+        bboxes=lambda i: np.array([[1, 2, 30, 40.0]] * i).reshape(-1, 4),
+        bbox_labels=lambda i: [1] * i,
+    )
+    dataset = fiberaug.StreamingDataset(write_set(content), shuffle=False)
+    loader = fiberaug.DataLoader(dataset, 4)
+    return loader._builder.build(Request(0, 0, 4, 0, 1, drop_last=False))
 
-    loader = fiberaug.DataLoader(fiberaug.StreamingDataset(write_set(content())), 4)
-    message = share(loader._builder.build(Request(0, 0, 4, 0, 1, drop_last=False)))
 
-    assert isinstance(message.data["image"], torch.Tensor)
-    assert not isinstance(message.data["label"], torch.Tensor)
-    assert unshare(message).data["image"].shape == (4, 3, 120, 160)
+@pytest.mark.parametrize("way", ["slot", "no slot", "no slots"])
+def test_arrays_travel_in_shared_memory_and_small_things_in_the_message(message, way):
+    slots = None if way == "no slots" else Slots(2)
+    sent = pickle.dumps(pack(message, slots, 1 if way == "slot" else NO_SLOT).keys)
+    assert pickle.loads(sent) == [f"k{i:03d}" for i in range(4)]
+    data = message.data
+    assert message.shared_bytes >= 4 * 120 * 160 * 4
+    if way == "slot":
+        assert message.slot == 1
+        assert len(pickle.dumps(message)) < 4000
+    else:
+        assert message.slot == NO_SLOT
+        assert isinstance(data["image"], torch.Tensor)
+        assert data["image"].is_shared()
+    assert isinstance(data["label"], np.ndarray)
+    found = unpack(message, slots).data
+    assert found["image"].shape == (4, 120, 160, 3)
+    for i in range(4):
+        assert np.array_equal(found["image"][i], photo(i, 120, 160))
+        assert (found["mask"][i] == i).all()
+    assert found["bboxes"].flat.tolist() == [[1, 2, 30, 40]] * 6
+    assert found["label"].tolist() == [0, 1, 2, 3]
+
+
+def test_what_is_larger_than_a_slot_travels_all_the_same(message, monkeypatch):
+    monkeypatch.setattr("fiberaug.slots._STRIDE", 65_536)
+    slots = Slots(1)
+    found = unpack(pack(message, slots, 0), slots)
+    assert found.slot == NO_SLOT
+    assert np.array_equal(found.data["image"][3], photo(3, 120, 160))
 
 
 def test_what_is_no_exception_is_still_one():

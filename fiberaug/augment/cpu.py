@@ -9,6 +9,14 @@ import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
+from fiberaug.augment.lazy import (
+    Box,
+    Undecoded,
+    apply_undecoded,
+    can_wait,
+    draws_blind,
+    reach,
+)
 from fiberaug.augment.mending import mend
 from fiberaug.augment.normalize import Finish, NormalizeTable
 from fiberaug.augment.opaque import keyed_globals
@@ -88,6 +96,9 @@ class ComposeStage:
         self._compose.set_random_state(self._generators.numpy, self._generators.python)
         self.operations: list[Operation] = []
         self.step: Step | None = None
+        self.waits = can_wait(self._compose)
+        """Whether the image may come as :class:`Undecoded`."""
+        self._image: Undecoded | None = None
         self._before: Fields = {}
         self._deep = False
         # Code that is not the library's may draw from the global generators.
@@ -96,6 +107,8 @@ class ComposeStage:
         for path, leaf in leaves(self._compose):
             mend(leaf)
             self._hook(leaf, first + len(self.leaves), part.path(path))
+            if self.waits and not draws_blind(leaf):
+                self._hook_draws(leaf)
             self.leaves.append((part.path(path), type(leaf).__name__))
 
     def _hook(self, leaf: Any, number: int, path: str) -> None:  # noqa: ANN401
@@ -107,7 +120,10 @@ class ComposeStage:
 
         def logged(params: dict[str, Any], **data: Any) -> Any:  # noqa: ANN401
             log((number, pack(params)))
-            if converts or not self._deep:
+            wait = self._image
+            if wait is not None and data["image"] is wait.standin:
+                out = apply_undecoded(leaf, original, params, data, wait)
+            elif converts or not self._deep:
                 out = original(params, **data)
             else:
                 image = data["image"]
@@ -125,12 +141,27 @@ class ComposeStage:
 
         leaf.apply_with_params = logged
 
-    def __call__(self, fields: Fields, key: bytes) -> Fields:
+    def _hook_draws(self, leaf: Any) -> None:  # noqa: ANN401
+        """Let a transform that may look at pixels when it draws see them."""
+        original: Callable[..., Any] = leaf.get_params_dependent_on_data
+
+        def seeing(params: dict[str, Any], data: dict[str, Any]) -> Any:  # noqa: ANN401
+            wait = self._image
+            if wait is not None and data.get("image") is wait.standin:
+                data["image"] = wait.whole()
+            return original(params=params, data=data)
+
+        leaf.get_params_dependent_on_data = seeing
+
+    def __call__(
+        self, fields: Fields, key: bytes, image: Undecoded | None = None
+    ) -> Fields:
         """Return the changed fields; the log is in :attr:`operations`.
 
         Args:
             fields: Fields of the sample, image [H, W, C].
             key: 16 bytes from which everything is drawn.
+            image: What the field ``image`` stands for, where it is a stand-in.
 
         Raises:
             SampleBroken: An image or a mask has another size than the image, or a box
@@ -138,7 +169,7 @@ class ComposeStage:
         """
         self.operations.clear()
         self._generators.jump(key)
-        self._before = fields
+        self._before, self._image = fields, image
         self._deep = fields["image"].dtype not in _PLAIN
         if self._guarded:
             with keyed_globals(key):
@@ -152,8 +183,11 @@ class ComposeStage:
         return changed
 
     def _changed(self, fields: Fields) -> Fields:
+        wait = self._image
         if self.targets.only_image:
             image = self._compose(image=fields["image"])["image"]
+            if wait is not None and image is wait.standin:
+                image = wait.whole()
             if type(image) is not np.ndarray or image.ndim == 2:
                 image = as_array(image)
             return {"image": image}
@@ -168,6 +202,8 @@ class ComposeStage:
                 " filter_invalid_bboxes=True) would cut or drop it",
                 stage="augment",
             ) from error
+        if wait is not None and out["image"] is wait.standin:
+            out["image"] = wait.whole()
         return self.targets.fields(out, fields)
 
 
@@ -271,6 +307,9 @@ class CpuEngine:
         self.changes = frozenset(changes)
         """Fields that can differ between views of a sample."""
         self._only = self._stages[0][2] if len(self._stages) == 1 else None
+        first_stage = self._stages[0][2] if self._stages else None
+        self.waits = type(first_stage) is ComposeStage and first_stage.waits
+        """Whether the image may come as :class:`Undecoded`."""
 
     @property
     def running(self) -> str:
@@ -300,6 +339,7 @@ class CpuEngine:
         key: str = "",
         url: str = "",
         step: Step | None = None,
+        image: Undecoded | None = None,
     ) -> Augmented:
         """Return a sample's fields, augmented.
 
@@ -309,10 +349,12 @@ class CpuEngine:
             key: Name of the sample, for callables.
             url: The shard, for callables.
             step: Sees the fields after each operation.
+            image: What the field ``image`` stands for, where it is a stand-in;
+                only with :attr:`waits`, and without ``step``.
         """
         only = self._only
         if type(only) is ComposeStage and step is None:
-            changed = only(fields, keys("cpu"))
+            changed = only(fields, keys("cpu"), image)
             return Augmented({**fields, **changed}, only.operations.copy())
         operations: list[Operation] = []
         for at in self._stages:
@@ -320,7 +362,8 @@ class CpuEngine:
             name, first, stage = at
             if type(stage) is ComposeStage:
                 stage.step = step
-                fields = {**fields, **stage(fields, keys(name))}
+                fields = {**fields, **stage(fields, keys(name), image)}
+                image = None
                 operations += stage.operations
                 stage.step = None
                 continue
@@ -331,3 +374,14 @@ class CpuEngine:
             if step is not None and run:
                 step(first + run[-1][0], fields)
         return Augmented(fields, operations)
+
+    def reach(self, fields: Fields, keys: Keys, image: Undecoded) -> Box | None:
+        """Return the window of the image that a call will need; None: all of it.
+
+        Args:
+            fields: Decoded fields, with a stand-in as image.
+            keys: As of a call.
+            image: What the stand-in stands for.
+        """
+        name, _, stage = self._stages[0]
+        return reach(lambda probe: stage(fields, keys(name), probe), image)

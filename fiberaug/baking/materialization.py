@@ -94,6 +94,7 @@ class Materialization:
             "encode": options.encode,
             "quality": options.quality if options.encode == "jpeg" else None,
             "environment": environment_hash(),
+            **({"seekable": True} if options.seekable else {}),
         }
 
     @cached_property
@@ -121,6 +122,7 @@ class Materialization:
             decoders=frozenset(setup.decoder.decoders),
             encode=self.options.encode,
             quality=self.options.quality,
+            seekable=self.options.seekable,
             record=record_field(spec.name for spec in dataset.specs),
         )
         kept = dataset.record != "none"

@@ -85,6 +85,7 @@ def materialize(
     shard_size: int | str = "256MB",
     encode: str = "png",
     quality: int = 90,
+    seekable: bool = False,
     engine: str = "local",
     prefix: bool = False,
     progress: bool = True,
@@ -114,6 +115,8 @@ def materialize(
         encode: ``png``, or ``webp`` (a fifth to a third smaller), without loss; or
             ``jpeg``, which changes the pixels.
         quality: Of JPEG, 1 to 100.
+        seekable: Write restart markers into JPEGs, so that crops are cut out of their
+            bytes: see ``docs/seekable.md``.
         engine: ``local`` processes, or ``ray``.
         prefix: Bake only the beginning of the recipe that draws nothing, each sample
             once under its own key; ``recipe.yaml`` has the rest.
@@ -129,7 +132,8 @@ def materialize(
     """
     bake = BakeOptions(
         shard_size=parse_bytes(shard_size, name="shard_size"), encode=encode,
-        quality=quality, workers=workers, engine=engine, progress=progress,
+        quality=quality, seekable=seekable, workers=workers, engine=engine,
+        progress=progress,
     )  # fmt: skip
     return plan_materialization(
         shards, dst, bake=bake, recipe=recipe, epochs=epochs, seed=seed, prefix=prefix,

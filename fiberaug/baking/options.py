@@ -25,6 +25,9 @@ class BakeOptions:
     quality: int = 90
     """Of JPEG, 1 to 100."""
 
+    seekable: bool = False
+    """Write restart markers into JPEGs."""
+
     workers: int | None = None
     """Processes. None: one for each core, on Ray all of the cluster."""
 
@@ -44,6 +47,11 @@ class BakeOptions:
             raise UsageError(f"encode must be one of {ENCODINGS}, got {self.encode!r}")
         if not 1 <= self.quality <= 100:
             raise UsageError(f"quality must be in [1, 100], got {self.quality}")
+        if self.seekable and self.encode != "jpeg":
+            raise UsageError(
+                f"seekable is for JPEGs, and {self.encode.upper()} is written:"
+                " encode='jpeg' (--encode jpeg) writes what is seekable"
+            )
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers must be >= 1, got {self.workers}")
         if self.engine not in _ENGINES:

@@ -63,6 +63,7 @@ class Packer:
 
     encode: str = "png"
     quality: int = 90
+    seekable: bool = False
 
     record: str = "baked_record"
     """Field of the record."""
@@ -113,7 +114,9 @@ class Packer:
             source = "mask.png" if name == "mask" else f"{base}.png"
             packed.members[source] = encode_ids(value)
             return source
-        extension, data = encode_pixels(value, self.encode, quality=self.quality)
+        extension, data = encode_pixels(
+            value, self.encode, quality=self.quality, seekable=self.seekable
+        )
         source = extension if name == "image" else f"{base}.{extension}"
         packed.members[source] = data
         packed.forms.append(form_of(value))

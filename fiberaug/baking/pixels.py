@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fiberaug.errors import UsageError
+from fiberaug.jobs.encoding import seekable_options
 
 __all__ = ["encode_ids", "encode_pixels", "form_of"]
 
@@ -34,6 +35,7 @@ def encode_pixels(
     encode: str,
     *,
     quality: int = 90,
+    seekable: bool = False,
 ) -> tuple[str, bytes]:
     """Return (extension, bytes) of an image.
 
@@ -44,6 +46,7 @@ def encode_pixels(
         pixels: uint8 or uint16 [H, W, C] with 1 to 4 channels, RGB(A).
         encode: ``png``, ``webp`` (without loss) or ``jpeg``.
         quality: Of JPEG, 1 to 100.
+        seekable: Write restart markers into a JPEG.
 
     Raises:
         UsageError: No image file holds such pixels, or no JPEG does.
@@ -57,7 +60,9 @@ def encode_pixels(
                 f"JPEG holds uint8 with 1 or 3 channels, got {form_of(pixels)};"
                 " encode as png"
             )
-        return "jpg", _opencv(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))
+        more = seekable_options(pixels) if seekable else []
+        options = (cv2.IMWRITE_JPEG_QUALITY, quality, *more)
+        return "jpg", _opencv(".jpg", pixels, options)
     if encode == "webp" and plain and max(height, width) <= _WEBP_SIDE:
         return "webp", _pillow(pixels, "WEBP", lossless=True, quality=20, method=0)
     if channels == 2:

@@ -98,7 +98,7 @@ def _memory(run: Run, width: Width, there: Machine) -> Iterator[Finding]:
     )
     figures = {"batch_bytes": batch, "needed": needed, "there": there.available}
     yield _judged("memory", check_memory(there, needed), text, figures)
-    if there.shm is not None and workers:
+    if there.shm is not None and shared:  # 0: batches travel in memory without a name
         free = there.shm[1]
         text = f"batches {format_bytes(shared)}, /dev/shm has {format_bytes(free)} free"
         figures = {"needed": shared, "there": free}

@@ -29,6 +29,9 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     srgb: Annotated[
         bool, typer.Option("--srgb", help="Bring embedded colour profiles to sRGB.")
     ] = False,
+    seekable: Annotated[
+        bool, typer.Option("--seekable", help="Restart markers in JPEGs: fast crops.")
+    ] = False,
     shard_size: Annotated[str, typer.Option(help="Such as 256MB or 1GiB.")] = "256MB",
     workers: Annotated[
         int | None, typer.Option(help="Processes; default: cores.")
@@ -119,6 +122,7 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     options = Options(
         encode=encode, resize=resize, quality=quality, frame=annotation_frame,
         group_by=group_by, on_error=on_error, srgb=srgb,
+        seekable=seekable,
         tiling=Tiling.of(
             None if tile is None else parse_sides(tile, name="--tile"),
             overlap=overlap, visibility=visibility, keep_empty=not drop_empty,
@@ -159,8 +163,10 @@ def _pairs(columns: list[str]) -> dict[str, str]:
 
 def _report(manifest: "Manifest", conversion: "Conversion") -> None:
     import json
+    from collections import Counter
 
     from fiberaug.jobs.target import ERRORS
+    from fiberaug.jobs.unit import NOT_SEEKABLE
     from fiberaug.sizes import counted, format_bytes
 
     place = conversion.store.place
@@ -175,11 +181,15 @@ def _report(manifest: "Manifest", conversion: "Conversion") -> None:
         print(f"  {sum(sizes[name] for name in names):>8}  in {part}")
     errors = f"{place}/{ERRORS}"
     lines = (conversion.store.read(ERRORS) or b"").decode().splitlines()
-    kept = sum(json.loads(line)["outcome"] == "kept" for line in lines)
-    if kept < len(lines):
-        count = len(lines) - kept
+    told = Counter(json.loads(line)["outcome"] for line in lines)
+    kept, plain = told.pop("kept", 0), told.pop(NOT_SEEKABLE, 0)
+    if told:
+        count = told.total()
         refused = "1 file was" if count == 1 else f"{count} files were"
         print(f"{refused} refused; the reasons are in {errors}")
+    if plain:
+        left = counted(plain, "JPEG")
+        print(f"{left} could not be made seekable and stayed as before: {errors}")
     if kept:
         odd = counted(kept, "odd annotation")
         print(f"{odd} kept all the same: {errors}")

@@ -11,6 +11,7 @@ import typer
 
 from fiberaug.cli import (
     augment,
+    bench,
     convert,
     demo,
     doctor,
@@ -20,6 +21,7 @@ from fiberaug.cli import (
     materialize,
     quarantine,
     replay,
+    seekable,
     verify,
 )
 from fiberaug.errors import DataRefused, FiberAugError, StoreError, UsageError
@@ -94,8 +96,8 @@ def _guarded(command: Callable[..., None], *, resumes: bool) -> Callable[..., No
     return run
 
 
-_RESUMES = (convert, augment, export, materialize)
-for module in (*_RESUMES, index, verify, info, doctor, replay, quarantine, demo):
+_RESUMES = (convert, augment, export, materialize, seekable)
+for module in (*_RESUMES, index, verify, info, doctor, bench, replay, quarantine, demo):
     verb = module.__name__.rpartition(".")[2]
     app.command(name=verb)(_guarded(module.command, resumes=module in _RESUMES))
 

@@ -30,6 +30,9 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         str, typer.Option(help="png or webp, without loss, or jpeg.")
     ] = "png",
     quality: Annotated[int, typer.Option(help="Of JPEG.")] = 90,
+    seekable: Annotated[
+        bool, typer.Option("--seekable", help="Restart markers in JPEGs: fast crops.")
+    ] = False,
     shard_size: Annotated[str, typer.Option(help="Such as 256MB or 1GiB.")] = "256MB",
     workers: Annotated[
         int | None, typer.Option(help="Processes; default: cores.")
@@ -97,7 +100,8 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     }  # fmt: skip
     bake = BakeOptions(
         shard_size=parse_bytes(shard_size, name="--shard-size"), encode=encode,
-        quality=quality, workers=workers, engine=engine, progress=not as_json,
+        quality=quality, seekable=seekable, workers=workers, engine=engine,
+        progress=not as_json,
     )  # fmt: skip
     planned = plan_materialization(
         shards[0] if len(shards) == 1 else shards, out, bake=bake, recipe=recipe,

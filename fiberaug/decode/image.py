@@ -14,6 +14,7 @@ from fiberaug.decode.orientation import upright
 from fiberaug.decode.pillow import decode_raw, decode_upright
 from fiberaug.decode.png import still_png
 from fiberaug.decode.refusing import Refusing
+from fiberaug.decode.region import decode_jpeg
 from fiberaug.errors import SampleBroken, StoreError
 
 __all__ = ["decode_image", "decode_mask", "save_image"]
@@ -81,6 +82,8 @@ def _rgb(data: bytes | memoryview, header: ImageHeader) -> NDArray[Any]:
     elif not _is_of_opencv(data, header):
         native, turn = _native(data, header, "uint8")
         return upright(to_color(to_depth(native, "uint8"), "rgb"), turn)
+    elif header.format == "jpeg":
+        return decode_jpeg(data, header)
     return upright(decode_rgb(data, header), header.orientation)
 
 

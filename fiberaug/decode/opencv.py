@@ -10,9 +10,14 @@ from fiberaug.decode.header import ImageHeader
 from fiberaug.decode.refusing import Refusing
 from fiberaug.errors import SampleBroken
 
-__all__ = ["decode_native", "decode_rgb"]
+__all__ = ["decode_native", "decode_reduced", "decode_rgb"]
 
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 _LOG = cv2.utils.logging
 
 
@@ -23,6 +28,25 @@ def decode_rgb(data: bytes | memoryview, header: ImageHeader) -> NDArray[np.uint
         SampleBroken: OpenCV cannot decode the file.
     """
     return np.asarray(_decode(data, header, _RGB), np.uint8)
+
+
+def decode_reduced(
+    data: bytes | memoryview, header: ImageHeader, factor: int
+) -> NDArray[np.uint8]:
+    """Return RGB pixels of a JPEG that is reduced while it is decoded, stored frame.
+
+    Args:
+        data: The file.
+        header: Its header.
+        factor: 1, 2, 4 or 8; uint8 [ceil(H / factor), ceil(W / factor), 3].
+
+    Raises:
+        SampleBroken: OpenCV cannot decode the file.
+    """
+    if factor == 1:
+        return decode_rgb(data, header)
+    pixels = _decode(data, header, _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def decode_native(

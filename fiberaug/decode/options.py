@@ -8,7 +8,15 @@ from typing import Any
 from fiberaug.decode.header import ImageLimits
 from fiberaug.errors import UsageError
 
-__all__ = ["COLORS", "DECODER", "DEPTHS", "DecodeOptions", "parse_decode", "suggest"]
+__all__ = [
+    "COLORS",
+    "DECODER",
+    "DEPTHS",
+    "SCALES",
+    "DecodeOptions",
+    "parse_decode",
+    "suggest",
+]
 
 DECODER = "opencv"
 """Identity of the decoder, part of the recipe's hash."""
@@ -19,11 +27,10 @@ COLORS = ("rgb", "gray", "keep")
 DEPTHS = ("uint8", "keep")
 """What an image's numbers can become."""
 
-_EXACT = "exact"
-_FAST = (
-    "scale='fast' is not there: this release decodes exactly, every pixel as the file"
-    " has it; leave it out, or write 'exact'"
-)
+SCALES = ("exact", "fast")
+"""Whether an image may be reduced while it is decoded."""
+
+_KNOWN = {"color": COLORS, "depth": DEPTHS, "scale": SCALES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,10 @@ class DecodeOptions:
     """``uint8``: of 16 bits the upper 8, and what has no 8 bits is refused; ``keep``:
     uint8, uint16 or float32, as the file has it."""
 
+    scale: str = "exact"
+    """``exact``: every pixel as the file has it; ``fast``: a JPEG that is resized first
+    of all may be reduced by 2, 4 or 8 while it is decoded, which gives other pixels."""
+
     max_pixels: int = 64 * 10**6
     """Largest width times height, px, >= 1."""
 
@@ -50,13 +61,18 @@ class DecodeOptions:
         Raises:
             UsageError: A name is unknown, or a limit is no whole number >= 1.
         """
-        for name, known in (("color", COLORS), ("depth", DEPTHS)):
+        for name, known in _KNOWN.items():
             value = getattr(self, name)
             if value not in known:
                 raise UsageError(
                     f"decode: {name} must be one of {', '.join(known)}, got {value!r}"
                     f"{suggest(value, known)}"
                 )
+        if self.scale == "fast" and "keep" in {self.color, self.depth}:
+            raise UsageError(
+                f"decode: scale='fast' goes with color 'rgb' or 'gray' and depth"
+                f" 'uint8', got color={self.color!r}, depth={self.depth!r}"
+            )
         for name in ("max_pixels", "max_side"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -72,11 +88,11 @@ class DecodeOptions:
     def describe(self) -> dict[str, Any]:
         """Return what a record says of decoding: what the pixels depend on.
 
-        ``{"decoder": "opencv"}``, with ``color`` and ``depth`` where they are not the
-        defaults. The limits change no pixel and are left out.
+        ``{"decoder": "opencv"}``, with ``color``, ``depth`` and ``scale`` where they
+        are not the defaults. The limits change no pixel and are left out.
         """
         found: dict[str, Any] = {"decoder": DECODER}
-        for name, default in (("color", COLORS[0]), ("depth", DEPTHS[0])):
+        for name, (default, *_) in _KNOWN.items():
             if getattr(self, name) != default:
                 found[name] = getattr(self, name)
         return found
@@ -86,36 +102,28 @@ def parse_decode(decode: str | Mapping[str, Any]) -> DecodeOptions:
     """Return the options that the user gave.
 
     Args:
-        decode: ``exact`` for the defaults, or a mapping with any of ``color``,
-            ``depth``, ``scale`` (``exact``), ``max_pixels`` and ``max_side``.
+        decode: ``exact`` for the defaults, ``fast`` for ``{"scale": "fast"}``, or a
+            mapping with any of ``color``, ``depth``, ``scale``, ``max_pixels`` and
+            ``max_side``.
 
     Raises:
-        UsageError: A name or a value is not understood, or ``fast`` is asked for.
+        UsageError: A name or a value is not understood, or they do not go together.
     """
-    if decode == "fast":
-        raise UsageError(f"decode: {_FAST}")
     if isinstance(decode, str):
         decode = {"scale": decode}
     if not isinstance(decode, Mapping):
         raise UsageError(
-            "decode must be 'exact' or a mapping such as {'color': 'gray'}, got"
+            "decode must be 'exact', 'fast' or a mapping such as {'color': 'gray'}, got"
             f" {decode!r}"
         )
     given = dict(decode)
-    known = [*(option.name for option in fields(DecodeOptions)), "scale"]
+    known = [option.name for option in fields(DecodeOptions)]
     for name in given:
         if name not in known:
             raise UsageError(
                 f"decode has no {name!r}{suggest(name, known)}; it has"
                 f" {', '.join(known)}"
             )
-    scale = given.pop("scale", _EXACT)
-    if scale == "fast":
-        raise UsageError(f"decode: {_FAST}")
-    if scale != _EXACT:
-        raise UsageError(
-            f"decode: scale must be 'exact', got {scale!r}{suggest(scale, [_EXACT])}"
-        )
     return DecodeOptions(**given)
 
 

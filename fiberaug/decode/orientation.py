@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["points_upright", "upright"]
+__all__ = ["points_upright", "upright", "window_stored"]
+
+_INVERSE = {6: 8, 8: 6}  # of an orientation, where it is not its own
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -50,3 +52,23 @@ def points_upright(
     if orientation in {3, 4, 7, 8}:
         y = height - y
     return np.stack([x, y], axis=1).astype(np.float32)
+
+
+def window_stored(
+    window: tuple[int, int, int, int], orientation: int, width: int, height: int
+) -> tuple[int, int, int, int]:
+    """Return a window (x_min, y_min, x_max, y_max) of the upright image as stored, px.
+
+    Args:
+        window: The window in the upright frame.
+        orientation: EXIF orientation, 1 to 8.
+        width: Of the upright image, px.
+        height: Of the upright image, px.
+    """
+    if orientation == 1:
+        return window
+    turn = _INVERSE.get(orientation, orientation)
+    corners = np.asarray(window, np.float32).reshape(2, 2)
+    ends = points_upright(corners, turn, width, height)
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])

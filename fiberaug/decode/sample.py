@@ -16,7 +16,9 @@ from fiberaug.decode.image import decode_image, decode_mask
 from fiberaug.decode.labels import checked_count, class_ids
 from fiberaug.decode.options import DecodeOptions
 from fiberaug.decode.own import call_own, own_image
+from fiberaug.decode.pending import PendingImage
 from fiberaug.decode.refusing import Refusing
+from fiberaug.decode.region import decode_part
 from fiberaug.decode.seekable import decode_window
 from fiberaug.decode.text import parse_json, parse_label, parse_metadata
 from fiberaug.errors import SampleBroken
@@ -150,7 +152,13 @@ class SampleDecoder:
         return found
 
     def window(
-        self, members: Members, header: ImageHeader, window: tuple[int, int, int, int]
+        self,
+        members: Members,
+        header: ImageHeader,
+        window: tuple[int, int, int, int],
+        *,
+        ends: NDArray[np.int64] | None = None,
+        sound: bool = False,
     ) -> NDArray[np.uint8] | None:
         """Return a window of the image alone, [h, w, 3]; None where that is no less.
 
@@ -158,6 +166,8 @@ class SampleDecoder:
             members: The members.
             header: Of the image.
             window: (x_min, y_min, x_max, y_max), px of the upright image.
+            ends: Where the segments between its restart markers end, where known.
+            sound: It is known that the image can be decoded: it need not have them.
 
         Raises:
             SampleBroken: It cannot be decoded.
@@ -165,10 +175,47 @@ class SampleDecoder:
         """
         if (self.options.color, self.options.depth) != ("rgb", "uint8"):
             return None
-        extension = self._extension(members)
+        data = members[self._extension(members)]
         self.options.limits.check(header)
+        if header.format != "jpeg":
+            return None
         with Refusing("the JPEG cannot be decoded"):
-            return decode_window(members[extension], header, window)
+            if sound:
+                return decode_part(data, header, window, ends=ends)
+            return decode_window(data, header, window, ends=ends)
+
+    def pending(
+        self,
+        members: Members,
+        *,
+        sound: bool,
+        ends: NDArray[np.int64] | None = None,
+    ) -> tuple[Decoded, PendingImage] | None:
+        """Return a sample whose image is not decoded yet; None where it has to be.
+
+        Args:
+            members: The members.
+            sound: It is known that the image can be decoded.
+            ends: Where the segments between its restart markers end, where known.
+
+        Raises:
+            SampleBroken: As a call, but for the pixels.
+            LimitExceeded: The image is too large.
+        """
+        options = self.options
+        if options.color == "keep" or options.depth == "keep":
+            return None
+        extension = self._extension(members)
+        if extension in self.decoders:
+            return None
+        data = members[extension]
+        header = read_header(data)
+        if header.format != "jpeg":
+            return None
+        options.limits.check(header)
+        fast, gray = options.scale == "fast", options.color == "gray"
+        image = PendingImage(data, header, sound=sound, fast=fast, gray=gray, ends=ends)
+        return self._decoded(members, (image.standin, header)), image
 
     def rest(self, members: Members, header: ImageHeader) -> Decoded:
         """Return a sample whose field ``image`` is None.

@@ -13,20 +13,22 @@ Source: ITU-T T.81, sections A.2, B.2 and E.1.
 """
 
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fiberaug.decode import turbo
 from fiberaug.decode.header import ImageHeader
 from fiberaug.decode.opencv import decode_rgb
 from fiberaug.decode.orientation import points_upright, upright
+from fiberaug.decode.restarts import Layout, find_ends, read_layout
 
 __all__ = ["Cut", "cut_jpeg", "decode_window"]
 
 _MARGIN = 16  # px
-_BASELINE = (0xC0, 0xC1)
-_OTHER_FRAMES = frozenset({*range(0xC2, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_END = 0xD9  # of an image
+_CYCLE = (0xD0 + np.arange(4096) % 8).astype(np.uint8)
 _INVERSE = {6: 8, 8: 6}  # of an orientation, where it is not its own
 
 _Window = tuple[int, int, int, int]
@@ -35,38 +37,25 @@ _Window = tuple[int, int, int, int]
 class Cut(NamedTuple):
     """A JPEG that holds a window of another."""
 
-    data: bytes
+    data: memoryview
     """The file."""
 
     x: int
     """Where it begins in the whole, px of the stored frame."""
 
     y: int
-
-
-class _Layout(NamedTuple):
-    """How a JPEG is cut into segments."""
-
-    frame: int
-    """Offset of height and width."""
-
-    start: int
-    """Offset of the first segment."""
-
     width: int
+    """Of the stored frame, px."""
+
     height: int
-    block_width: int
-    """Of a segment, px."""
-
-    block_height: int
-    columns: int
-    """Segments in a row."""
-
-    rows: int
 
 
 def decode_window(
-    data: bytes | memoryview, header: ImageHeader, window: _Window
+    data: bytes | memoryview,
+    header: ImageHeader,
+    window: _Window,
+    *,
+    ends: NDArray[np.int64] | None = None,
 ) -> NDArray[np.uint8] | None:
     """Return a window of a JPEG, RGB [h, w, 3], upright; None where it cannot be cut.
 
@@ -76,6 +65,7 @@ def decode_window(
         data: The file.
         header: Its header.
         window: (x_min, y_min, x_max, y_max), px of the upright image, within it.
+        ends: See :func:`cut_jpeg`.
 
     Raises:
         SampleBroken: The segments cannot be decoded.
@@ -83,11 +73,14 @@ def decode_window(
     if header.format != "jpeg":
         return None
     x0, y0, x1, y1 = _stored(header, window)
-    cut = cut_jpeg(data, (x0, y0, x1, y1))
+    cut = cut_jpeg(data, (x0, y0, x1, y1), ends=ends)
     if cut is None:
         return None
-    pixels = decode_rgb(cut.data, header)
-    part = pixels[y0 - cut.y : y1 - cut.y, x0 - cut.x : x1 - cut.x]
+    inner = (x0 - cut.x, y0 - cut.y, x1 - cut.x, y1 - cut.y)
+    part = turbo.decode_window(cut.data, cut.width, cut.height, inner)
+    if part is None:
+        pixels = decode_rgb(cut.data, header)
+        part = pixels[inner[1] : inner[3], inner[0] : inner[2]]
     return np.ascontiguousarray(upright(part, header.orientation))
 
 
@@ -100,14 +93,22 @@ def _stored(header: ImageHeader, window: _Window) -> _Window:
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def cut_jpeg(data: bytes | memoryview, window: _Window) -> Cut | None:
+def cut_jpeg(
+    data: bytes | memoryview,
+    window: _Window,
+    *,
+    ends: NDArray[np.int64] | None = None,
+) -> Cut | None:
     """Return a JPEG that holds a window of another and a margin; None: it is not cut.
 
     Args:
         data: The file.
         window: (x_min, y_min, x_max, y_max), px of the stored frame.
+        ends: Where its segments end, as :meth:`ShardIndex.segment_ends
+            <fiberaug.shards.index.ShardIndex.segment_ends>` gives it. None, or ends
+            that are not those of the file: the bytes are searched for them.
     """
-    layout = _layout(data)
+    layout = read_layout(data)
     if layout is None:
         return None
     x0, y0, x1, y1 = window
@@ -117,94 +118,88 @@ def cut_jpeg(data: bytes | memoryview, window: _Window) -> Cut | None:
     low = min(layout.rows, -(-(y1 + _MARGIN) // layout.block_height))
     if (left, top) == (0, 0) and (right, low) == (layout.columns, layout.rows):
         return None  # it would be the whole
-    ends = _ends(data, layout.start)
-    if len(ends) != layout.rows * layout.columns:
+    part = (left, top, right, low)
+    joined = None if ends is None else _joined(data, layout, ends, part)
+    if joined is None:
+        ends = find_ends(data, layout)
+        joined = None if ends is None else _joined(data, layout, ends, part)
+    if joined is None:
         return None  # cut off, or markers are missing: the decoder shall say so
-    starts = [layout.start, *(end + 2 for end in ends[:-1])]
     x, y = left * layout.block_width, top * layout.block_height
     width = min(layout.width, right * layout.block_width) - x
     height = min(layout.height, low * layout.block_height) - y
-    head = bytearray(data[: layout.start])
-    struct.pack_into(">HH", head, layout.frame, height, width)
-    parts: list[bytes | bytearray | memoryview] = [head]
-    view = memoryview(data)
-    for row in range(top, low):
-        for column in range(left, right):
-            if len(parts) > 1:
-                parts.append(bytes((0xFF, 0xD0 + (len(parts) // 2 - 1) % 8)))
-            number = row * layout.columns + column
-            parts.append(view[starts[number] : ends[number]])
-    parts.append(b"\xff\xd9")
-    return Cut(b"".join(parts), x, y)
+    struct.pack_into(">HH", joined, layout.frame, height, width)
+    return Cut(memoryview(joined), x, y, width, height)
 
 
-def _layout(data: bytes | memoryview) -> _Layout | None:
-    """Return how a JPEG is cut into segments; None where it is not, or is no such."""
-    try:
-        frame, scan, interval = _headers(data)
-        whole = frame and interval and data[scan + 4] == data[frame + 9]
-        sizes = _frame(data, frame) if whole else None  # else a scan of some channels
-        start = scan + 2 + struct.unpack_from(">H", data, scan + 2)[0]
-    except (IndexError, struct.error):
-        return None
-    if sizes is None:
-        return None
-    width, height, unit_width, unit_height = sizes
-    across, down = -(-width // unit_width), -(-height // unit_height)
-    if across % interval and interval % across:
-        return None
-    columns, tall = max(1, across // interval), max(1, interval // across)
-    return _Layout(
-        frame + 5, start, width, height,
-        across // columns * unit_width, tall * unit_height, columns, -(-down // tall),
-    )  # fmt: skip
+def _joined(
+    data: bytes | memoryview,
+    layout: Layout,
+    ends: NDArray[np.int64],
+    part: _Window,
+) -> bytearray | None:
+    """Return the header and the segments of some rows and columns, numbered anew.
 
-
-def _headers(data: bytes | memoryview) -> tuple[int, int, int]:
-    """Return offsets of the baseline frame and of the first scan, and the interval.
-
-    The frame is 0 where there is none, or another kind.
+    None where the ends are not those of the file.
     """
-    at, interval, frame = 2, 0, 0
-    while data[at] == 0xFF and data[at + 1] != 0xDA:
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker in _BASELINE:
-            frame = at
-        elif marker in _OTHER_FRAMES:
-            return 0, at, 0
-        elif marker == 0xDD:
-            (interval,) = struct.unpack_from(">H", data, at + 4)
-        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    return frame if data[at] == 0xFF else 0, at, interval
-
-
-def _frame(data: bytes | memoryview, at: int) -> tuple[int, int, int, int] | None:
-    """Return width and height of an image and of its smallest coded unit, px."""
-    depth, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
-    factors = [data[at + 11 + 3 * channel] for channel in range(channels)]
-    if depth != 8 or not width or not height or not factors:
+    left, top, right, low = part
+    rows, columns, start = layout.rows, layout.columns, layout.start
+    if len(ends) != rows * columns or start + int(ends[-1]) + 2 > len(data):
         return None
-    if channels == 1:  # a unit is one block, whatever the factors say
-        return width, height, 8, 8
-    across, down = max(f >> 4 for f in factors), max(f & 15 for f in factors)
-    return (width, height, 8 * across, 8 * down) if across and down else None
+    first, last = top * columns + left, (low - 1) * columns + right
+    if right - left == columns:  # all of it in one piece
+        used = ends[None, first:last]
+        begins = ends[first - 1 : first] + 2 if first else np.zeros(1, np.int64)
+    else:
+        used = ends.reshape(rows, columns)[top:low, left:right]
+        begins = ends[np.arange(first, last, columns) - 1] + 2
+        begins[0] = begins[0] if first else 0
+    coded = np.frombuffer(data, np.uint8, offset=start)
+    if not _are_marked(coded, used, part, layout):
+        return None
+    inner = begins if first else begins[1:]
+    if (coded[inner - 2] != 0xFF).any():
+        return None
+    stops = used[:, -1] + 2  # behind the marker
+    view = memoryview(data)
+    parts = [view[:start]]
+    parts += [
+        view[start + begin : start + stop]
+        for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)
+    ]
+    joined = bytearray().join(parts)
+    moved = start + np.cumsum(stops - begins) - stops
+    marks = (used + (moved[:, None] + 1)).ravel()
+    numbered = np.frombuffer(joined, np.uint8)
+    numbered[marks] = _numbers(0, len(marks))
+    numbered[-1] = _END
+    return joined
 
 
-def _ends(data: bytes | memoryview, start: int) -> list[int]:
-    """Return where the segments end; nothing where one is not followed by the next."""
-    coded: NDArray[Any] = np.frombuffer(data, np.uint8, offset=start)
-    found = np.flatnonzero(coded[:-1] == 0xFF)
-    kinds = coded[found + 1]
-    marked = (kinds >= 0xD0) & (kinds <= 0xD9)
-    found, kinds = found[marked], kinds[marked]
-    last = np.flatnonzero(kinds == 0xD9)
-    if not len(last):
-        return []
-    found, kinds = found[: last[0] + 1], kinds[: last[0]]
-    if (kinds != 0xD0 + np.arange(len(kinds)) % 8).any():
-        return []
-    ends: list[int] = (found + start).tolist()
-    return ends
+def _are_marked(
+    coded: NDArray[np.uint8], ends: NDArray[np.int64], part: _Window, layout: Layout
+) -> bool:
+    """Return whether the marker that a segment must have follows each."""
+    left, top, right, low = part
+    columns = layout.columns
+    if right - left == columns:
+        numbers = _numbers(top * columns, ends.size)
+    else:
+        row = np.arange(left, right) + (top * columns) % 8
+        turns = np.arange(low - top)[:, None] * (columns % 8)
+        numbers = _CYCLE[(row + turns) % 8].ravel()
+    if (right, low) == (columns, layout.rows):
+        numbers = numbers.copy()
+        numbers[-1] = _END
+    at = ends.ravel()
+    return bool(
+        (coded[at] == 0xFF).all() and coded[at + 1].tobytes() == numbers.tobytes()
+    )
+
+
+def _numbers(first: int, count: int) -> NDArray[np.uint8]:
+    """Return the second bytes of markers that follow each other."""
+    turn = first % 8
+    if turn + count > len(_CYCLE):
+        return (0xD0 + np.arange(turn, turn + count) % 8).astype(np.uint8)
+    return _CYCLE[turn : turn + count]

@@ -173,12 +173,15 @@ class PhotoMaker(Maker):
         file = self._pool[photo.shard]
         return file.item(photo.at).place if isinstance(file, PlainShard) else ""
 
-    def _decoded(self, file: ShardFile, index: int) -> Decoded:
-        place = file.ref.name, index
+    def _decoded(
+        self, file: ShardFile, shard: int, index: int, *, wait: bool
+    ) -> tuple[Decoded, None]:
+        del shard, wait  # all copies of a photo show its pixels
+        place = file.name, index
         if self._last != place or self._kept is None:
             self._last = self._kept = None
             self._kept, self._last = self._read_photo(file, index), place
-        return self._kept
+        return self._kept, None
 
     def _read_photo(self, file: ShardFile, index: int) -> Decoded:
         if not isinstance(file, PlainShard):

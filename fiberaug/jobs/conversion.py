@@ -154,6 +154,7 @@ def convert(
     encode: str = "keep",
     quality: int = 90,
     srgb: bool = False,
+    seekable: bool = False,
     tile: int | tuple[int, int] | None = None,
     overlap: int = 0,
     visibility: float = 0.1,
@@ -204,6 +205,8 @@ def convert(
         quality: Of JPEG and WebP, 1 to 100.
         srgb: Bring images with an embedded colour profile to sRGB; they are encoded
             anew. Others stay as they are.
+        seekable: Write restart markers into JPEGs, without loss, so that crops and
+            tiles are cut out of their bytes: see ``docs/seekable.md``.
         tile: (height, width) of tiles, px, that are written in place of each photo, as
             :class:`StreamingDataset` cuts them in evaluation; PNG unless ``encode``
             says otherwise. A tile's group is its photo.
@@ -243,11 +246,12 @@ def convert(
             raise UsageError(f"{named[0]} is for files, src is an iterable of samples")
         return _write_all(
             src, dst, shard_size=shard_size, classes=classes, progress=progress,
+            seekable=seekable,
             encoding="png" if encode == "keep" else encode,
         )  # fmt: skip
     options = Options(
         encode=encode, resize=resize, quality=quality, frame=annotation_frame,
-        group_by=group_by, on_error=on_error, srgb=srgb,
+        group_by=group_by, on_error=on_error, srgb=srgb, seekable=seekable,
         tiling=Tiling.of(
             tile, overlap=overlap, visibility=visibility, keep_empty=keep_empty
         ),

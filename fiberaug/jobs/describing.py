@@ -1,17 +1,18 @@
 """What the index says of a sample, read from its members without decoding pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from hashlib import blake2b
 from typing import Any
 
 from fiberaug.decode.fields import parse_fields
 from fiberaug.decode.header import ImageLimits, read_header
 from fiberaug.decode.image import decode_image
+from fiberaug.decode.restarts import segment_lengths
 from fiberaug.decode.text import parse_label, parse_metadata
 from fiberaug.errors import DataRefused
 from fiberaug.shards.index import DECODES, Facts
 
-__all__ = ["Describer", "group_hash"]
+__all__ = ["Describer", "group_hash", "image_extension"]
 
 _IMAGES = tuple(source.extension for source in parse_fields("image")[0].sources)
 
@@ -22,14 +23,20 @@ class Describer:
     Args:
         decode: Decode the image in full, and say in ``flags`` whether that worked.
         limits: Largest image that is decoded.
+        sound: Keys of samples whose JPEGs are known to decode in full.
     """
 
     def __init__(
-        self, *, decode: bool = False, limits: ImageLimits | None = None
+        self,
+        *,
+        decode: bool = False,
+        limits: ImageLimits | None = None,
+        sound: Container[str] = (),
     ) -> None:
         self._decode, self._limits = decode, limits or ImageLimits()
+        self._sound = sound
 
-    def __call__(self, _key: str, members: Mapping[str, bytes]) -> Facts:
+    def __call__(self, key: str, members: Mapping[str, bytes]) -> Facts:
         """Return the facts; what cannot be read stays at its default."""
         facts = Facts()
         metadata = parse_metadata(members).get("json", {})
@@ -40,21 +47,31 @@ class Describer:
             boxes=len(_objects(metadata)),
             group=group_hash(metadata.get("group")),
         )
-        image = next((members[e] for e in _IMAGES if e in members), None)
-        if image is None:
+        extension = image_extension(members)
+        if extension is None:
             return facts
+        image = members[extension]
         try:
             header = read_header(image)
             width, height = header.upright
             facts = facts._replace(
                 width=width, height=height, orientation=header.orientation
             )
-            if self._decode:
+            if header.format == "jpeg":
+                flags = DECODES if key in self._sound else 0
+                lengths = segment_lengths(image)
+                facts = facts._replace(segments=lengths, flags=flags)
+            if self._decode and not facts.flags:
                 decode_image(image, limits=self._limits)
                 facts = facts._replace(flags=DECODES)
         except DataRefused:
             return facts
         return facts
+
+
+def image_extension(extensions: Container[str]) -> str | None:
+    """Return the extension of a sample's image: what the index describes."""
+    return next((one for one in _IMAGES if one in extensions), None)
 
 
 def group_hash(group: object) -> int:

@@ -6,9 +6,16 @@ from numpy.typing import NDArray
 
 from fiberaug.decode.header import ImageHeader, ImageLimits, read_header
 from fiberaug.decode.image import decode_image
+from fiberaug.decode.restarts import best_interval
 from fiberaug.errors import UsageError
 
-__all__ = ["ENCODINGS", "encode_image", "image_member", "recode"]
+__all__ = [
+    "ENCODINGS",
+    "encode_image",
+    "image_member",
+    "recode",
+    "seekable_options",
+]
 
 ENCODINGS = {"jpeg": "jpg", "webp": "webp", "png": "png"}
 _EXTENSIONS = {
@@ -23,7 +30,11 @@ _EXTENSIONS = {
 
 
 def encode_image(
-    pixels: NDArray[np.uint8], encoding: str, *, quality: int = 90
+    pixels: NDArray[np.uint8],
+    encoding: str,
+    *,
+    quality: int = 90,
+    seekable: bool = False,
 ) -> bytes:
     """Return uint8 [H, W] or RGB [H, W, 3] as an image file.
 
@@ -31,6 +42,7 @@ def encode_image(
         pixels: The pixels.
         encoding: ``jpeg``, ``webp`` or ``png``.
         quality: Of JPEG and WebP, 1 to 100.
+        seekable: Write restart markers into a JPEG.
 
     Raises:
         UsageError: The pixels or the encoding do not fit.
@@ -50,6 +62,8 @@ def encode_image(
         "webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
         "png": [cv2.IMWRITE_PNG_COMPRESSION, 6],
     }[encoding]
+    if seekable and encoding == "jpeg":
+        options += seekable_options(pixels)
     flipped = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     try:
         done, data = cv2.imencode("." + ENCODINGS[encoding], flipped, options)
@@ -58,6 +72,20 @@ def encode_image(
     if not done:
         raise UsageError(f"OpenCV cannot write {list(pixels.shape)} as {encoding}")
     return data.tobytes()
+
+
+def seekable_options(pixels: NDArray[np.uint8]) -> list[int]:
+    """Return what makes OpenCV write restart markers into a JPEG of some pixels.
+
+    Its Huffman tables are made for the image, which saves more than the markers take.
+
+    Args:
+        pixels: [H, W] or [H, W, C]; colours are stored at half the resolution.
+    """
+    height, width = pixels.shape[:2]
+    unit = 8 if pixels.ndim == 2 or pixels.shape[2] == 1 else 16  # px
+    interval = best_interval(-(-width // unit), width * height)
+    return [cv2.IMWRITE_JPEG_RST_INTERVAL, interval, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
 
 
 def image_member(data: bytes) -> tuple[str, ImageHeader]:
@@ -71,7 +99,12 @@ def image_member(data: bytes) -> tuple[str, ImageHeader]:
 
 
 def recode(
-    data: bytes, *, encoding: str = "keep", resize: int | None = None, quality: int = 90
+    data: bytes,
+    *,
+    encoding: str = "keep",
+    resize: int | None = None,
+    quality: int = 90,
+    seekable: bool = False,
 ) -> tuple[str, bytes]:
     """Return (extension, bytes) of an image, kept as it is where nothing is asked.
 
@@ -82,6 +115,7 @@ def recode(
         encoding: ``keep``, ``jpeg``, ``webp`` or ``png``.
         resize: Length of the shorter side, px; smaller images are not enlarged.
         quality: Of JPEG and WebP, 1 to 100.
+        seekable: Write restart markers into a JPEG that is encoded.
 
     Raises:
         SampleBroken: The bytes are no image.
@@ -100,4 +134,6 @@ def recode(
         )
     if encoding == "keep":
         encoding = next((e for e, x in ENCODINGS.items() if x == extension), "png")
-    return ENCODINGS[encoding], encode_image(pixels, encoding, quality=quality)
+    return ENCODINGS[encoding], encode_image(
+        pixels, encoding, quality=quality, seekable=seekable
+    )

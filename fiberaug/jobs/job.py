@@ -11,10 +11,11 @@ from fiberaug.jobs.encoding import ENCODINGS
 from fiberaug.jobs.framing import FRAMES
 from fiberaug.jobs.items import Source
 from fiberaug.jobs.preparing import Options
+from fiberaug.jobs.restarting import check_tool
 from fiberaug.jobs.splitting import group_rule, parse_split
 from fiberaug.seeding import check_seed
 
-__all__ = ["Job"]
+__all__ = ["Job", "available_cores"]
 
 _ENGINES = ("local", "ray")
 
@@ -86,6 +87,7 @@ class Job:
             raise UsageError(f"quality must be in [1, 100], got {options.quality}")
         if options.resize is not None and options.resize < 1:
             raise UsageError(f"resize must be >= 1 px, got {options.resize}")
+        _check_seekable(options)
         if options.frame not in {None, *FRAMES}:
             raise UsageError(
                 f"annotation_frame must be {' or '.join(FRAMES)}, got {options.frame!r}"
@@ -104,13 +106,17 @@ class Job:
     @property
     def processes(self) -> int:
         """Processes of this machine."""
-        return self.workers or _cores()
+        return self.workers or available_cores()
 
     def arguments(self, source: Source) -> dict[str, Any]:
         """Return what ``dataset.json`` says of how the set was made."""
         options = self.options
         tiling = options.tiling
-        cut = {} if tiling is None else {"tile": tiling.describe()}
+        cut: dict[str, Any] = {}
+        if tiling is not None:
+            cut["tile"] = tiling.describe()
+        if options.seekable:
+            cut["seekable"] = True
         return cut | {
             "source": Path(source.root).resolve().name, "from": source.kind,
             "shard_size": self.shard_size, "seed": self.seed,
@@ -123,6 +129,20 @@ class Job:
         }  # fmt: skip
 
 
-def _cores() -> int:
+def _check_seekable(options: Options) -> None:
+    if not options.seekable:
+        return
+    encode = "png" if options.tiling and options.encode == "keep" else options.encode
+    if encode not in {"keep", "jpeg"}:
+        raise UsageError(
+            f"seekable is for JPEGs, and {encode.upper()} is written: --encode jpeg"
+            " (encode='jpeg') writes what is seekable"
+        )
+    if options.tiling is None:  # tiles are encoded anyway
+        check_tool()
+
+
+def available_cores() -> int:
+    """Return the cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
     return len(affinity(0)) if affinity else os.cpu_count() or 1

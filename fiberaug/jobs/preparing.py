@@ -52,6 +52,9 @@ class Options:
     on_error: str = "skip"
     """``skip`` lists a sample that cannot be read, ``fail`` ends the conversion."""
 
+    seekable: bool = False
+    """JPEGs get restart markers."""
+
     tiling: Tiling | None = None
     """How photos are cut into tiles; None: they are whole."""
 
@@ -88,8 +91,9 @@ def prepare(raw: Raw, item: Item, options: Options) -> Prepared:
         again = to_srgb(image, encoding=options.encode, quality=options.quality)
         image = image if again is None else again
     extension, data = recode(
-        image, encoding=options.encode, resize=options.resize, quality=options.quality
-    )
+        image, encoding=options.encode, resize=options.resize, quality=options.quality,
+        seekable=options.seekable,
+    )  # fmt: skip
     if raw.kept:
         added = _added(item, None, options)
         return Prepared(*keep(raw, extension, data, added, place_mask=_placed))

@@ -77,7 +77,7 @@ def run_on_ray(
                 told(Done(images, 0, left_out))
             result: _R = _fetched(ray, waiting.popleft(), done)
             done += 1
-            lost = sum(line["outcome"] != "kept" for line in result.errors)
+            lost = sum(line["outcome"] == "left out" for line in result.errors)
             images, left_out = images + result.images + lost, left_out + lost
             told(Done(images, 0, left_out))
             yield result

@@ -55,6 +55,7 @@ def cut_members(
     *,
     encoding: str = "keep",
     quality: int = 90,
+    seekable: bool = False,
 ) -> Iterator[TileMembers]:
     """Yield the tiles of a photo, row by row, with annotations of their own pixels.
 
@@ -64,6 +65,7 @@ def cut_members(
         tiling: How it is cut.
         encoding: Of the tiles; ``keep`` is PNG, which loses nothing.
         quality: Of JPEG and WebP.
+        seekable: Write restart markers into JPEGs.
 
     Raises:
         SampleBroken: The photo or its annotations cannot be read.
@@ -87,7 +89,7 @@ def cut_members(
         tile = tiling.tile(number, width, height)
         window = tile.window
         cut = np.s_[window.y_min : window.y_max, window.x_min : window.x_max]
-        name, file = _encoded(pixels[cut], encoding, quality)
+        name, file = _encoded(pixels[cut], encoding, quality, seekable=seekable)
         done = {name: file, **others}
         done |= {name: mask_member(mask[cut]) for name, mask in planes.items()}
         own, rows = _notes(notes, tile, tiling.visibility)
@@ -174,12 +176,16 @@ def _stack(
     return part[rows], rows
 
 
-def _encoded(pixels: NDArray[Any], encoding: str, quality: int) -> tuple[str, bytes]:
+def _encoded(
+    pixels: NDArray[Any], encoding: str, quality: int, *, seekable: bool
+) -> tuple[str, bytes]:
     channels = pixels.shape[2]
     encoding = "png" if encoding == "keep" else encoding
     if pixels.dtype == np.uint8 and channels in {1, 3}:
         plain = np.ascontiguousarray(pixels[:, :, 0] if channels == 1 else pixels)
-        return ENCODINGS[encoding], encode_image(plain, encoding, quality=quality)
+        return ENCODINGS[encoding], encode_image(
+            plain, encoding, quality=quality, seekable=seekable
+        )
     if encoding != "png" or pixels.dtype not in (np.uint8, np.uint16):
         raise SampleBroken(
             f"its tiles are {pixels.dtype} with {channels} channels, which"

@@ -11,11 +11,15 @@ from fiberaug.jobs.crew import check_wanted, count
 from fiberaug.jobs.describing import Describer
 from fiberaug.jobs.items import Item, Items, Raw
 from fiberaug.jobs.preparing import Options, Prepared, json_member, prepare
+from fiberaug.jobs.restarting import State, mark_members
 from fiberaug.jobs.tile_members import cut_members, tile_key
 from fiberaug.shards.manifest import ShardEntry
 from fiberaug.shards.writer import ShardFileWriter, check_size
 
-__all__ = ["Unit", "Written"]
+__all__ = ["NOT_SEEKABLE", "Unit", "Written"]
+
+NOT_SEEKABLE = "not seekable"
+"""What became of a JPEG that was to get restart markers and stayed as it was."""
 
 _FORMAT = 1  # of what a unit writes: raised when the same unit gives other bytes
 
@@ -64,7 +68,9 @@ class Unit:
             UsageError: Nothing tells the frame of a sample's annotations.
             StoreError: A file cannot be read or written.
         """
-        writer = ShardFileWriter(folder / self.name, describe=Describer())
+        sound: set[str] = set()
+        describe = Describer(sound=sound)
+        writer = ShardFileWriter(folder / self.name, describe=describe)
         errors: list[dict[str, str]] = []
         try:
             for item in self.items:
@@ -78,7 +84,13 @@ class Unit:
                     count(1, item.size, 1)
                     continue
                 for key, prepared in found:
-                    writer.write(key, prepared.members)
+                    members = prepared.members
+                    if self.options.seekable:
+                        members, left = _seekable(key, members, sound)
+                        errors += [
+                            _line(self, item, NOT_SEEKABLE, text) for text in left
+                        ]
+                    writer.write(key, members)
                     doubts = prepared.doubts
                     errors += [_line(self, item, "kept", text) for text in doubts]
                 count(1, item.size, 0)
@@ -102,7 +114,7 @@ def _samples(unit: Unit, item: Item) -> Iterator[tuple[str, Prepared]]:
     try:
         tiles = cut_members(
             item.key, prepared.members, tiling,
-            encoding=options.encode, quality=options.quality,
+            encoding=options.encode, quality=options.quality, seekable=options.seekable,
         )  # fmt: skip
         for tile in tiles:
             doubts += tile.doubts
@@ -113,6 +125,26 @@ def _samples(unit: Unit, item: Item) -> Iterator[tuple[str, Prepared]]:
             doubts = []
     except (DataRefused, UsageError) as error:
         raise error.located(key=item.key) from None
+
+
+def _seekable(
+    key: str, members: dict[str, bytes], sound: set[str]
+) -> tuple[dict[str, bytes], list[str]]:
+    """Return members with restart markers, and why some have none.
+
+    Args:
+        key: Of the sample.
+        members: As they are.
+        sound: Gets the key of a sample whose JPEGs are known to decode.
+    """
+    done, found = mark_members(members)
+    if found and all(one.sound for one in found.values()):
+        sound.add(key)
+    return done, [
+        f".{extension} gets no restart markers: {one.reason}"
+        for extension, one in found.items()
+        if one.state is State.LEFT
+    ]
 
 
 def _prepare(unit: Unit, item: Item) -> Prepared:

@@ -14,13 +14,14 @@ from fiberaug.decode.sample import SampleDecoder
 from fiberaug.decode.text import parse_metadata
 from fiberaug.errors import DataRefused, FiberAugError
 from fiberaug.jobs.describing import Describer
-from fiberaug.shards.index import COLUMNS, ShardIndex
+from fiberaug.shards.index import COLUMNS, OPTIONAL, ShardIndex
 from fiberaug.shards.manifest import ShardEntry
 from fiberaug.shards.reader import ShardRef, build_index, map_file
 from fiberaug.shards.resolve import SIDE_CAR, expand, resolve
 
 __all__ = ["Problem", "Verified", "verify"]
 
+_TEXT = frozenset({"keys", "extensions", "key_offset"})
 _PER_MEMBER = frozenset({"offset", "size", "crc32", "extension"})
 
 
@@ -166,10 +167,11 @@ def _against_side_car(
     if kept.shard_bytes != fresh.shard_bytes:
         reason = f"the index says {kept.shard_bytes} bytes, not {fresh.shard_bytes}"
         yield Problem(ref.name, None, None, reason)
-    for name in COLUMNS:
+    nothing = np.zeros(0)
+    for name in COLUMNS | OPTIONAL:
         if name == "flags" or name not in kept.columns:  # says what was tried
             continue
-        left, right = kept.columns[name], fresh.columns[name]
+        left, right = kept.columns[name], fresh.columns.get(name, nothing)
         if not np.array_equal(left, right):
             yield _difference(fresh, name, left, right)
 
@@ -178,7 +180,7 @@ def _difference(
     fresh: ShardIndex, name: str, left: np.ndarray, right: np.ndarray
 ) -> Problem:
     reason = f"{name} in the index differs from the shard"
-    if left.shape != right.shape or name in {"keys", "extensions", "key_offset"}:
+    if left.shape != right.shape or name in _TEXT or name in OPTIONAL:
         return Problem(fresh.shard, None, None, reason)
     row = int(np.flatnonzero(left != right)[0])
     if name not in _PER_MEMBER:

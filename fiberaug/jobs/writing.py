@@ -1,5 +1,6 @@
 """Samples to shards, one after the other."""
 
+import logging
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,15 +11,18 @@ from fiberaug.errors import UsageError
 from fiberaug.jobs.describing import Describer
 from fiberaug.jobs.encoding import ENCODINGS
 from fiberaug.jobs.members import encode_sample
+from fiberaug.jobs.restarting import State, check_tool, mark_members
 from fiberaug.jobs.sources.folder import check_classes
 from fiberaug.jobs.stores import LocalStore
 from fiberaug.jobs.target import Target
 from fiberaug.shards.manifest import Manifest, ShardEntry
 from fiberaug.shards.urls import redact, scheme
 from fiberaug.shards.writer import ShardFileWriter, member_bytes
-from fiberaug.sizes import parse_bytes
+from fiberaug.sizes import counted, parse_bytes
 
 __all__ = ["ShardWriter"]
+
+_log = logging.getLogger("fiberaug")
 
 
 class ShardWriter:
@@ -32,6 +36,8 @@ class ShardWriter:
         shard_size: Size at which the next shard is begun.
         classes: Class names by id. None: names get ids as they first come.
         encoding: How arrays become images: ``png``, ``jpeg`` or ``webp``.
+        seekable: Write restart markers into JPEGs, without loss; those that cannot have
+            any stay as they are.
         fields: Field mapping to keep in ``dataset.json``.
 
     Raises:
@@ -45,6 +51,7 @@ class ShardWriter:
         shard_size: int | str = "256MB",
         classes: Sequence[str] | None = None,
         encoding: str = "png",
+        seekable: bool = False,
         fields: Mapping[str, str] | None = None,
     ) -> None:
         if encoding not in ENCODINGS:
@@ -53,6 +60,11 @@ class ShardWriter:
             )
         self._most = parse_bytes(shard_size, name="shard_size")
         self._arguments = {"shard_size": self._most, "encoding": encoding}
+        if seekable:
+            check_tool()
+            self._arguments["seekable"] = True
+        self._seekable, self._left = seekable, 0
+        self._sound: set[str] = set()
         if scheme(str(dst)) is not None:
             raise UsageError(
                 f"{redact(str(dst))!r} is no folder; convert(folder, url) sends a set"
@@ -102,12 +114,18 @@ class ShardWriter:
                 f"key {key!r} was written before; keys are unique in a data set"
             )
         members = encode_sample(sample, self._class_id, encoding=self._encoding)
+        if self._seekable:
+            members, found = mark_members(members)
+            self._left += sum(one.state is State.LEFT for one in found.values())
+            if found and all(one.sound for one in found.values()):
+                self._sound.add(key)
         size = sum(member_bytes(len(data)) for data in members.values())
         if self._shard is not None and self._shard.bytes + size > self._most:
             self._publish()
         if self._shard is None:
             name = f"shard-{len(self._entries):06d}.tar"
-            self._shard = ShardFileWriter(self._folder / name, describe=Describer())
+            describe = Describer(sound=self._sound)
+            self._shard = ShardFileWriter(self._folder / name, describe=describe)
         self._shard.write(key, members)
         self._keys.add(key)
 
@@ -115,6 +133,7 @@ class ShardWriter:
         shard, self._shard = self._shard, None
         if shard is not None:
             self._entries.append(shard.publish())
+            self._sound.clear()
 
     def close(self) -> Manifest:
         """Finish the last shard and write ``dataset.json``.
@@ -124,6 +143,8 @@ class ShardWriter:
             StoreError: The disk is full or gone.
         """
         self._publish()
+        if self._left:
+            _log.warning("%s got no restart markers", counted(self._left, "JPEG"))
         return self._target.finish(self._entries, list(self._classes), self._fields)
 
     def abort(self) -> None:

@@ -1,13 +1,6 @@
 """The side-car ``<shard>.tar.idx``: where every sample lies and what it is.
 
-A 64-byte header, a directory of columns, then fixed-width columns at multiples of 64
-bytes, so that the file is used through an mmap without being parsed. A reader skips
-columns that it does not know; a missing one that it needs is an error.
-
-Header, little-endian: magic ``FBAUGIDX``, version u32, columns u32, samples u64,
-members u64, bytes of the shard u64, bytes of the index u64, CRC-32 of all that follows
-the header u32, CRC-32 of the 52 bytes before it u32, 8 zero bytes. Directory entry,
-48 bytes: name 24s, dtype 8s, offset u64, length u64.
+Its bytes are told in :mod:`fiberaug.shards.indexformat`.
 """
 
 import mmap
@@ -22,10 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberaug.errors import ShardDamaged, StoreError
+from fiberaug.shards.indexformat import (
+    COLUMNS,
+    DECODES,
+    HEADER_BYTES,
+    OPTIONAL,
+    Head,
+    are_consistent,
+    damage,
+    pack,
+    read_columns,
+    read_head,
+    unpack_head,
+)
 
 __all__ = [
     "COLUMNS",
     "DECODES",
+    "OPTIONAL",
     "Facts",
     "Field",
     "Head",
@@ -34,41 +41,7 @@ __all__ = [
     "read_head",
 ]
 
-MAGIC = b"FBAUGIDX"
-VERSION = 1
-DECODES = 1
-"""Bit of ``flags``: the sample was decoded in full when the index was made."""
-
-_HEADER = struct.Struct("<8sIIQQQQII8x")
-_ENTRY = struct.Struct("<24s8sQQ")
-_ALIGN = 64
 _MOST_EXTENSIONS = 2**16
-
-COLUMNS = {
-    # for each sample
-    "first_member": "<u4",
-    "members": "<u4",
-    "label": "<i8",  # class id; -1: none, or not an integer
-    "class_rank": "<u4",  # how many samples of the class stand before it in the shard
-    "width": "<u4",  # upright, px; 0: not known
-    "height": "<u4",
-    "orientation": "|u1",  # EXIF, 1 to 8; 0: not known
-    "boxes": "<u4",
-    "group": "<u8",  # 0: none
-    "weight": "<f4",
-    "flags": "|u1",
-    "key_offset": "<u4",  # one more than samples
-    # for each member
-    "offset": "<u8",
-    "size": "<u8",
-    "crc32": "<u4",
-    "extension": "<u2",  # number in the list of extensions
-    # text
-    "keys": "|u1",
-    "extensions": "|u1",  # joined by NUL
-}
-
-
 _TYPES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i8": "q", "f4": "f"}  # of array
 
 
@@ -92,13 +65,15 @@ class Facts(NamedTuple):
     group: int = 0
     weight: float = 1.0
     flags: int = 0
+    segments: bytes = b""
+    """Lengths of the segments between restart markers, little-endian uint16."""
 
 
 class ShardIndex:
     """The index of one shard, mapped from its side-car or made in memory.
 
     Args:
-        columns: Arrays by name, see :data:`COLUMNS`.
+        columns: Arrays by name, see :data:`COLUMNS` and :data:`OPTIONAL`.
         shard_bytes: Size of the shard.
         shard: Name for errors.
     """
@@ -149,6 +124,21 @@ class ShardIndex:
         )
         return [Field(self._extensions[e], o, s, c) for e, o, s, c in rows]
 
+    def segment_ends(self, i: int) -> NDArray[np.int64] | None:
+        """Return where the segments of an image with restart markers end, int64 [n].
+
+        Bytes from the first byte of the first segment to the marker behind each; None
+        where the index does not know them.
+        """
+        offsets = self.columns.get("segment_offset")
+        if offsets is None:
+            return None
+        first, last = int(offsets[i]), int(offsets[i + 1])
+        if first == last:
+            return None
+        lengths = self.columns["segments"][first:last].astype(np.int64)
+        return np.cumsum(lengths + 2) - 2
+
     def find(self, key: str) -> int | None:
         """Return the number of the sample with a key, or None."""
         if self._numbers is None:
@@ -157,24 +147,10 @@ class ShardIndex:
 
     def to_bytes(self) -> bytes:
         """Return the side-car's content."""
-        parts: list[bytes] = []
-        entries: list[bytes] = []
-        present = {name: kind for name, kind in COLUMNS.items() if name in self.columns}
-        at = _HEADER.size + _ENTRY.size * len(present)
-        for name, dtype in present.items():
-            data = np.ascontiguousarray(self.columns[name], dtype).tobytes()
-            gap = -at % _ALIGN
-            entries.append(
-                _ENTRY.pack(
-                    name.encode(), dtype.encode(), at + gap, len(self.columns[name])
-                )
-            )
-            parts += [bytes(gap), data]
-            at += gap + len(data)
-        body = b"".join(entries + parts)
-        head = (MAGIC, VERSION, len(present), len(self), len(self.columns["offset"]),
-                self.shard_bytes, at, zlib.crc32(body))  # fmt: skip
-        return _HEADER.pack(*head, zlib.crc32(_HEADER.pack(*head, 0)[:52])) + body
+        return pack(
+            self.columns, samples=len(self), members=len(self.columns["offset"]),
+            shard_bytes=self.shard_bytes,
+        )  # fmt: skip
 
     @classmethod
     def open(cls, path: Path, *, shard: str) -> "ShardIndex":
@@ -188,127 +164,33 @@ class ShardIndex:
             with path.open("rb") as file:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:
-            raise _damage("is empty", path, shard) from None
+            raise damage("is empty", path, shard) from None
         except OSError as error:
             raise StoreError(
                 f"cannot read index {path}: {error}", shard=shard
             ) from error
-        head = _head(data[: _HEADER.size], path, shard)
+        head = unpack_head(data[:HEADER_BYTES], path, shard)
         with memoryview(data) as view:
             whole = len(data) == head.size
-            sound = whole and zlib.crc32(view[_HEADER.size :]) == head.crc32
+            sound = whole and zlib.crc32(view[HEADER_BYTES:]) == head.crc32
         if not sound:
-            raise _damage("does not have its checksum", path, shard)
+            raise damage("does not have its checksum", path, shard)
         try:
-            arrays = _columns(data, head.columns)
+            arrays = read_columns(data, head.columns)
         except (struct.error, ValueError, OverflowError) as error:
-            raise _damage(f"has a column that is none: {error}", path, shard) from error
+            raise damage(f"has a column that is none: {error}", path, shard) from error
         index = cls(arrays, shard_bytes=head.shard_bytes, shard=shard)
-        if not _consistent(arrays, head.samples, head.members, len(index._extensions)):
-            raise _damage("does not have the rows that it states", path, shard)
+        if not are_consistent(
+            arrays, head.samples, head.members, len(index._extensions)
+        ):
+            raise damage("does not have the rows that it states", path, shard)
         index.digest = head.digest
         return index
-
-
-class Head(NamedTuple):
-    """The header of a side-car: enough to count and to name a shard."""
-
-    magic: bytes
-    version: int
-    columns: int
-    samples: int
-    members: int
-    shard_bytes: int
-    size: int
-    crc32: int
-    head_crc32: int
-
-    @property
-    def digest(self) -> str:
-        """CRC-32 of all that follows the header, 8 hexadecimal digits."""
-        return f"{self.crc32:08x}"
-
-
-def read_head(path: Path, *, shard: str) -> Head:
-    """Return the header of a side-car; the rest is not read.
-
-    Raises:
-        StoreError: The file cannot be read.
-        ShardDamaged: It is not an index, is damaged, or is of a newer version.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_HEADER.size)
-    except OSError as error:
-        raise StoreError(f"cannot read index {path}: {error}", shard=shard) from error
-    return _head(data, path, shard)
-
-
-def _head(data: bytes, path: Path, shard: str) -> Head:
-    if len(data) < _HEADER.size or data[:8] != MAGIC:
-        raise _damage("is no index of FiberAug", path, shard)
-    head = Head(*_HEADER.unpack(data))
-    if head.version > VERSION:
-        raise _damage(
-            f"has version {head.version}, this release reads 1 to {VERSION}",
-            path,
-            shard,
-        )
-    packed = _HEADER.pack(*head[:-1], 0)
-    if zlib.crc32(packed[:52]) != head.head_crc32 or _HEADER.pack(*head) != data:
-        raise _damage("does not have its checksum", path, shard)
-    return head
 
 
 def _text(data: NDArray[np.uint8]) -> str:
     # A checksum proves no good will: bytes that are no UTF-8 must not stop a run.
     return data.tobytes().decode(errors="backslashreplace")
-
-
-def _columns(data: mmap.mmap, count: int) -> dict[str, NDArray[Any]]:
-    """Return the columns that this release knows."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for i in range(count):
-        entry = _ENTRY.unpack_from(data, _HEADER.size + i * _ENTRY.size)
-        name = entry[0].rstrip(b"\0").decode(errors="replace")
-        if name not in COLUMNS:
-            continue
-        kind = entry[1].rstrip(b"\0").decode(errors="replace")
-        if kind != COLUMNS[name]:
-            raise ValueError(f"{name} has type {kind!r}, expected {COLUMNS[name]!r}")
-        arrays[name] = np.frombuffer(data, kind, entry[3], entry[2])
-    return arrays
-
-
-def _consistent(
-    columns: Mapping[str, NDArray[Any]], samples: int, members: int, extensions: int
-) -> bool:
-    """Return whether all rows are there and point into each other."""
-    lengths = {"key_offset": samples + 1}
-    lengths |= dict.fromkeys(("offset", "size", "crc32", "extension"), members)
-    rows_fit = all(
-        len(columns[name]) == lengths.get(name, samples)
-        for name in COLUMNS
-        if name in columns and name not in {"keys", "extensions"}
-    )
-    if not rows_fit:
-        return False
-    ends = columns["key_offset"]
-    last_member = columns["first_member"].astype(np.uint64) + columns["members"]
-    return bool(
-        (ends[1:] >= ends[:-1]).all()
-        and ends[-1] <= len(columns["keys"])
-        and last_member.max(initial=0) <= members
-        and columns["extension"].max(initial=0) < extensions
-    )
-
-
-def _damage(what: str, path: Path, shard: str) -> ShardDamaged:
-    return ShardDamaged(
-        f"{path.name} {what}; make it again with `fiberaug index`",
-        shard=shard,
-        stage="index",
-    )
 
 
 class IndexBuilder:
@@ -322,9 +204,11 @@ class IndexBuilder:
         self._shard = shard
         # Arrays: lists of numbers take five times as much.
         self._rows: dict[str, Any] = {
-            name: array(_TYPES[dtype[1:]]) for name, dtype in COLUMNS.items()
+            name: array(_TYPES[dtype[1:]])
+            for name, dtype in (COLUMNS | OPTIONAL).items()
         }
         self._rows["key_offset"].append(0)
+        self._rows["segment_offset"].append(0)
         self._keys = bytearray()
         self._extension_numbers: dict[str, int] = {}
         self._per_class: dict[int, int] = {}
@@ -371,7 +255,10 @@ class IndexBuilder:
         rows["class_rank"].append(self._per_class.get(facts.label, 0))
         self._per_class[facts.label] = rows["class_rank"][-1] + 1
         for name, value in facts._asdict().items():
-            rows[name].append(value)
+            if name != "segments":
+                rows[name].append(value)
+        rows["segments"].extend(np.frombuffer(facts.segments, "<u2").tolist())
+        rows["segment_offset"].append(len(rows["segments"]))
         self._keys += key.encode()
         rows["key_offset"].append(len(self._keys))
 
@@ -382,6 +269,7 @@ class IndexBuilder:
             shard_bytes: Size of the shard.
             checksums: Whether the fields had their CRC-32.
         """
+        kinds = COLUMNS | (OPTIONAL if self._rows["segments"] else {})
         text = {
             "keys": bytes(self._keys),
             "extensions": "\0".join(self._extension_numbers).encode(),
@@ -390,7 +278,7 @@ class IndexBuilder:
             name: np.frombuffer(text[name], np.uint8)
             if name in text
             else np.array(self._rows[name], dtype)
-            for name, dtype in COLUMNS.items()
+            for name, dtype in kinds.items()
             if checksums or name != "crc32"
         }
         return ShardIndex(arrays, shard_bytes=shard_bytes, shard=self._shard)

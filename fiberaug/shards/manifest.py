@@ -13,6 +13,7 @@ from fiberaug.errors import SecurityRefused, ShardDamaged, StoreError
 __all__ = [
     "FILE",
     "MARK",
+    "SEEKING",
     "Manifest",
     "Row",
     "ShardEntry",
@@ -23,6 +24,8 @@ __all__ = [
 FILE = "dataset.json"
 MARK = ".converting.json"
 """Stands in a folder as long as its shards are being written."""
+SEEKING = ".seekable"
+"""Folder that stands beside shards as long as they are being made seekable in place."""
 Row = tuple[object, ...]
 """(name, bytes, samples or None, digest or None) of a shard."""
 SCHEMA = 1

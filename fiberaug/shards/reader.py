@@ -204,7 +204,7 @@ class ShardFile:
         self, ref: ShardRef, *, verify: bool = True, limits: Limits | None = None
     ) -> None:
         self.ref, self._limits, self._verify = ref, limits or Limits(), verify
-        self.location = ref.location
+        self.name, self.location = ref.name, ref.location
         self._data: mmap.mmap | None = None
         self.index = self._open()
         if ref.samples is not None and ref.samples != len(self.index):

@@ -13,7 +13,14 @@ import braceexpand
 from fiberaug.errors import DataRefused, ShardDamaged, StoreError, UsageError
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.index import read_head
-from fiberaug.shards.manifest import FILE, MARK, Manifest, Row, fingerprint
+from fiberaug.shards.manifest import (
+    FILE,
+    MARK,
+    SEEKING,
+    Manifest,
+    Row,
+    fingerprint,
+)
 from fiberaug.shards.pipes import is_pipe, pipe_name
 from fiberaug.shards.reader import ShardRef
 from fiberaug.shards.remote import (
@@ -242,6 +249,8 @@ def resolve(
                 " samples are named by it; rename one, or make two data sets"
             )
         by_name[file] = name
+    for home in {Path(name).parent for name in names if not _is_url(name)}:
+        _check_whole(home)
     if not any(map(_is_url, names)):
         found_here = [
             _look(Path(n), indexes or Path(n).parent, skip=skip) for n in names
@@ -261,6 +270,15 @@ def resolve(
         for n in names
     ]
     return _finish(rows, manifest, cache)
+
+
+def _check_whole(home: Path) -> None:
+    """Refuse a folder in which some shards are seekable, and others not yet."""
+    if (home / SEEKING).exists():
+        raise DataRefused(
+            f"{home} is being made seekable: that was stopped, or still runs; `fiberaug"
+            f" seekable {home}` goes on"
+        )
 
 
 def _file_name(name: str) -> str:
@@ -343,6 +361,7 @@ def _described(path: Path, side_car: Path) -> tuple[ShardRef, Row]:
 
 
 def _from_manifest(folder: Path, index_dir: Path | None) -> ShardSet:
+    _check_whole(folder)
     manifest = Manifest.read(folder)
     refs: list[ShardRef] = []
     rows: list[Row] = []

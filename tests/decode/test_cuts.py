@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from sets import photo
 
-from fiberaug.decode.header import ImageLimits
+from fiberaug.decode.header import ImageLimits, read_header
 from fiberaug.decode.image import decode_image, decode_mask
+from fiberaug.decode.pending import PendingImage
 from fiberaug.errors import SampleBroken
 
 FLAT = photo(2, 120, 160)
@@ -118,6 +119,17 @@ def test_memory_that_is_not_there_breaks_one_sample(kind, monkeypatch):
     data = saved(FLAT, kind)
     for name in ("decode_rgb", "decode_native", "decode_upright"):
         monkeypatch.setattr(f"fiberaug.decode.image.{name}", no_memory)
+    monkeypatch.setattr("fiberaug.decode.region.image_buffer", no_memory)
+    monkeypatch.setattr("fiberaug.decode.region.decode_reduced", no_memory)
     for color, depth in OPTIONS:
         with pytest.raises(SampleBroken, match="MemoryError: none left"):
             decode_image(data, limits=ImageLimits(), color=color, depth=depth)
+    for sound in (False, True) if kind == "JPEG" else ():
+        image = PendingImage(data, read_header(data), sound=sound)
+        with pytest.raises(SampleBroken, match="MemoryError: none left"):
+            image.window((0, 0, 3, 3))
+    if kind == "JPEG":
+        for sound in (False, True):
+            image = PendingImage(data, read_header(data), sound=sound)
+            with pytest.raises(SampleBroken, match="MemoryError: none left"):
+                image.window((0, 0, 3, 3))

@@ -26,7 +26,7 @@ def test_a_mapping_is_the_options_that_it_names(color, depth):
 
     found = parse_decode(given)
 
-    assert dataclasses.asdict(found) == given
+    assert dataclasses.asdict(found) == {**given, "scale": "exact"}
     assert found.limits == ImageLimits(pixels=100, side=20)
     assert pickle.loads(pickle.dumps(found)) == found
 
@@ -38,6 +38,7 @@ def test_a_record_says_what_the_pixels_depend_on_and_nothing_else():
         "decoder": "opencv",
         "color": "gray",
     }
+    assert parse_decode("fast").describe() == {"decoder": "opencv", "scale": "fast"}
     assert DecodeOptions(depth="keep").describe() == {
         "decoder": "opencv",
         "depth": "keep",
@@ -47,13 +48,13 @@ def test_a_record_says_what_the_pixels_depend_on_and_nothing_else():
 @pytest.mark.parametrize(
     ("decode", "words"),
     [
-        ("fast", "decodes exactly"),
-        ({"scale": "fast"}, "decodes exactly"),
+        ({"scale": "fast", "color": "keep"}, "got color='keep', depth='uint8'"),
+        ({"scale": "fast", "depth": "keep"}, "goes with color 'rgb' or 'gray'"),
         ("exakt", "got 'exakt'; did you mean 'exact'"),
-        ("zzz", "must be 'exact', got 'zzz'"),
-        ({"scale": 2}, "must be 'exact', got 2"),
-        (None, "'exact' or a mapping"),
-        (["rgb"], "'exact' or a mapping"),
+        ("zzz", "scale must be one of exact, fast, got 'zzz'"),
+        ({"scale": 2}, "must be one of exact, fast, got 2"),
+        (None, "'exact', 'fast' or a mapping"),
+        (["rgb"], "'exact', 'fast' or a mapping"),
         ({"colour": "rgb"}, "no 'colour'; did you mean 'color'"),
         ({"max_size": 3}, "did you mean 'max_side'"),
         ({3: 3}, "decode has no 3; it has color"),

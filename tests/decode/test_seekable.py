@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rendered_jpegs import KINDS, render
 from sets import turned
 
+from fiberaug.decode import turbo
 from fiberaug.decode.header import ImageLimits, read_header
 from fiberaug.decode.image import decode_image
+from fiberaug.decode.opencv import decode_rgb
+from fiberaug.decode.restarts import find_ends, read_layout, unit_interval
 from fiberaug.decode.seekable import cut_jpeg, decode_window
 
 LAW = settings(deadline=None, max_examples=400)
@@ -114,3 +118,85 @@ def test_cmyk_is_cut_alike():
     data = file.getvalue()
     part = decode_window(data, read_header(data), (30, 40, 90, 60))
     assert (part == whole(data)[40:60, 30:90]).all()
+
+
+def by_pil(data, _):
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def by_turbo(data, header):
+    whole = (0, 0, header.width, header.height)
+    return turbo.decode_window(data, header.width, header.height, whole)
+
+
+DECODERS = {"OpenCV": decode_rgb, "Pillow": by_pil, "region decoder": by_turbo}
+needs_turbo = pytest.mark.skipif(not turbo.available(), reason=turbo.why_not())
+
+
+@st.composite
+def windows(draw, width, height):
+    x0, y0 = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    return x0, y0, draw(st.integers(x0 + 1, width)), draw(st.integers(y0 + 1, height))
+
+
+@needs_turbo
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=20)
+@given(st.data())
+def test_markers_change_no_pixel_of_any_cut_under_any_decoder(kind, draw):
+    height, width = draw.draw(st.integers(1, 90)), draw.draw(st.integers(1, 170))
+    data = render(kind, height, width, seed=draw.draw(st.integers(0, 50)))
+    rows, mcus = draw.draw(st.sampled_from([(0, 1), (0, None), (1, 1), (2, 1), (3, 1)]))
+    interval = unit_interval(data) if mcus is None else mcus
+    marked = turbo.with_restarts(data, interval_mcus=interval, rows=rows)
+    header = read_header(marked)
+    assert header == read_header(data)
+    ends = find_ends(marked, read_layout(marked))
+    window = x0, y0, x1, y1 = draw.draw(windows(width, height))
+
+    cut = cut_jpeg(marked, window, ends=ends)
+
+    assert cut == cut_jpeg(marked, window)
+    for decode in DECODERS.values():
+        whole = decode(data, header)
+        assert (decode(marked, header) == whole).all()
+        if cut is not None:
+            small = header._replace(width=cut.width, height=cut.height)
+            part = decode(cut.data.tobytes(), small)
+            inside = part[y0 - cut.y : y1 - cut.y, x0 - cut.x : x1 - cut.x]
+            assert part.shape == (cut.height, cut.width, 3)
+            assert (inside == whole[y0:y1, x0:x1]).all()
+
+
+def test_a_cut_is_numbered_as_the_standard_wants_it():
+    data = encoded(picture(1, 320, 320), "4:2:0", 5)  # 4 segments a row
+    for window in [(0, 100, 200, 200), (0, 100, 320, 200), (170, 200, 320, 320)]:
+        cut = cut_jpeg(data, window).data.tobytes()
+        layout = read_layout(cut)
+        assert (layout.width, layout.height) == (
+            read_header(cut).width, read_header(cut).height,
+        )  # fmt: skip
+        assert find_ends(cut, layout) is not None, "it counts every marker in turn"
+
+
+WRONG = {
+    "too few": lambda ends: ends[:-1],
+    "one byte off": lambda ends: ends + 1,
+    "one of them off": lambda ends: ends + 1 * (np.arange(len(ends)) == 12),
+    "of another file": lambda ends: ends // 2,
+    "beyond the end": lambda ends: ends * 1000,
+    "empty": lambda ends: ends[:0],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("window", [(90, 40, 150, 60), (0, 40, 320, 60)])
+def test_ends_that_are_not_those_of_the_file_are_searched_for(name, window):
+    data = encoded(picture(1, 160, 320), "4:2:0", 5)
+    ends = find_ends(data, read_layout(data))
+    assert len(ends) == 40
+    expected = cut_jpeg(data, window)
+    assert expected is not None
+    assert cut_jpeg(data, window, ends=WRONG[name](ends)) == expected
+    assert cut_jpeg(data, window, ends=ends) == expected

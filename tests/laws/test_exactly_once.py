@@ -87,7 +87,7 @@ def write_index(folder, labels):
             builder.add(
                 f"{number}-{row}",
                 members,
-                Facts(label=label, width=row, height=row % 9),
+                Facts(label=label, width=row + 1, height=row % 9),
             )
         index = builder.finish(shard_bytes=1024, checksums=True)
         path = folder / f"{name}.idx"
@@ -292,11 +292,11 @@ def test_of_each_photo_that_takes_part_an_epoch_deals_every_tile_once(
             count, end = count + 1, end + size - 1
         return count
 
-    # The side-cars say that sample i is i px wide and i % 9 px high.
+    # The side-cars say that sample i is i + 1 px wide and i % 9 px high.
     expected = {
         (shard, i, tile)
         for (shard, i, _), *_ in photos
-        for tile in range(along(i, 4) * along(i % 9, 5))
+        for tile in range(along(i + 1, 4) * along(i % 9, 5))
     }
     assert {item.place for item in tiles} == expected
     assert len(tiles) == len(expected)

@@ -36,6 +36,9 @@ facts = st.builds(
     group=u64,
     weight=st.floats(width=32, allow_nan=False),
     flags=st.integers(0, 255),
+    segments=st.lists(st.integers(0, 65_535), max_size=5).map(
+        lambda lengths: struct.pack(f"<{len(lengths)}H", *lengths)
+    ),
 )
 members = st.dictionaries(text, st.tuples(u64, u64, u32), min_size=1, max_size=4)
 whole_shards = st.lists(st.tuples(text, members, facts), max_size=6)
@@ -110,7 +113,15 @@ def test_an_index_comes_back_as_it_was_made(
         assert again.fields(i) == [
             Field(e, o, s, c if checksums else None) for e, (o, s, c) in fields.items()
         ]
-        assert {n: again.columns[n][i].item() for n in known._fields} == known._asdict()
+        told = known._asdict()
+        lengths = struct.unpack(f"<{len(told['segments']) // 2}H", told.pop("segments"))
+        ends = again.segment_ends(i)
+        if lengths:
+            starts = [0, *(end + 2 for end in ends.tolist()[:-1])]
+            assert tuple(ends - starts) == lengths
+        else:
+            assert ends is None
+        assert {n: again.columns[n][i].item() for n in told} == told
         assert samples[again.find(key)][0] == key
 
 
@@ -278,3 +289,41 @@ def test_more_extensions_than_the_column_holds_are_refused():
 
     with pytest.raises(ShardDamaged, match="first dot"):
         builder.add("photo2", fields[-1:])
+
+
+def test_an_index_without_segments_has_not_one_byte_more():
+    names = [entry[0].rstrip(b"\0").decode() for entry in directory(SMALL.to_bytes())]
+    assert names == list(COLUMNS)
+    assert SMALL.segment_ends(0) is None
+
+
+MARKED = built(
+    [
+        ("a", {"jpg": (512, 100, 7)}, Facts(segments=struct.pack("<2H", 40, 41))),
+        ("b", {"jpg": (1024, 100, 7)}, Facts()),
+    ]
+)
+
+
+def test_a_reader_that_does_not_know_segments_reads_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr("fiberaug.shards.indexformat._KNOWN", COLUMNS)
+    again = opened(MARKED.to_bytes(), tmp_path)
+    assert [again.key(i) for i in range(2)] == ["a", "b"]
+    assert again.segment_ends(0) is None
+
+
+MISFITS = {
+    "lengths are gone": lambda columns: columns.pop("segments"),
+    "offsets are gone": lambda columns: columns.pop("segment_offset"),
+    "beyond the end": lambda c: c.update(segment_offset=np.array([0, 2, 3], "<u4")),
+    "falling": lambda c: c.update(segment_offset=np.array([2, 0, 2], "<u4")),
+    "too few": lambda c: c.update(segment_offset=np.array([0, 2], "<u4")),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_segments_that_do_not_fit_their_offsets_are_damage(name, tmp_path):
+    columns = {name: np.array(column) for name, column in MARKED.columns.items()}
+    MISFITS[name](columns)
+    content = ShardIndex(columns, shard_bytes=10_240, shard="a.tar").to_bytes()
+    refused(content, tmp_path, "rows")

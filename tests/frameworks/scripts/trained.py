@@ -88,6 +88,8 @@ def main(what, shards, folder, workers):
             path = f"{folder}/out/{name}"
             found[name] = fit(shards, folder, name, workers, checkpoint=path)
     sys.stdout.write(json.dumps(found) + "\n")
+    if torch.distributed.is_initialized():  # else gloo's threads can abort the exit
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

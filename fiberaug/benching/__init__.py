@@ -1,0 +1,1 @@
+"""``fiberaug bench``: how fast a set comes, where the time goes, and what helps."""

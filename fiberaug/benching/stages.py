@@ -1,0 +1,222 @@
+"""What a sample costs in each stage, as CPU time of one process.
+
+Batches are made as a worker makes them, sent as a worker sends them, and finished as
+the main process does, one after the other and in one thread. CPU time stands still
+while other programs run, so a busy machine does not change it much.
+"""
+
+import pickle
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NamedTuple
+
+from fiberaug.benching.opened import Opened, single_threaded
+from fiberaug.making import Setup
+from fiberaug.proven import Proven
+from fiberaug.slots import NO_SLOT, open_slots
+from fiberaug.transport import Request, pack, unpack
+
+__all__ = ["StageTimes", "Stages", "measure_stages", "samples_for"]
+
+_LEAST_PASSES = 3
+_MOST_SAMPLES = 20_000
+
+
+class Stages(NamedTuple):
+    """CPU seconds of a sample in each stage; together they are the whole."""
+
+    decode: float
+    """Reading, checking the CRC-32 and decoding."""
+
+    augment: float
+    collate: float
+    """The plan, keys, records, and making one batch of the samples."""
+
+    transport: float
+    """From a worker to the main process: both ends."""
+
+    finish: float
+    """In the main process: tensors, normalisation."""
+
+    @property
+    def whole(self) -> float:
+        """All stages."""
+        return sum(self)
+
+
+class StageTimes(NamedTuple):
+    """What some samples cost."""
+
+    stages: Stages
+    """Of the median pass."""
+
+    first: Stages
+    """Of the first pass, which finds out which samples decode."""
+
+    spread: tuple[float, float]
+    """Smallest and largest whole of a pass, CPU seconds of a sample."""
+
+    received: float
+    """CPU seconds of a sample in the main process, where workers make the batches."""
+
+    samples: int
+    """Of a pass."""
+
+    passes: int
+    failures: int
+    """Broken samples of a pass."""
+
+    out_pixels: float
+    """Mean of height times width of the images that come out."""
+
+    batch_bytes: int
+    """Of the tensors of the first batch."""
+
+
+def samples_for(opened: Opened, seconds: float) -> int:
+    """Return how many samples one process makes in some seconds, at least a batch."""
+    request = opened.requests(opened.batch_size)[0]
+    builder = opened.builder()
+    with single_threaded():
+        builder.build(request)  # opens the shards
+        started = time.process_time()
+        made = len(builder.build(request).keys)
+        each_s = max(1e-6, (time.process_time() - started) / made)
+    batches = round(min(_MOST_SAMPLES, seconds / each_s) / opened.batch_size)
+    return max(1, batches) * opened.batch_size
+
+
+def measure_stages(
+    opened: Opened,
+    samples: int,
+    seconds: float,
+    tell: Callable[[int], None] = lambda _: None,
+    *,
+    setup: Setup | None = None,
+) -> StageTimes:
+    """Return what samples cost, measured for some seconds and in three passes at least.
+
+    Args:
+        opened: The set.
+        samples: How many different samples.
+        seconds: How long, s.
+        tell: Called with the samples that were made, after each batch.
+        setup: What to make them from; None: what the set says.
+
+    Raises:
+        DataRefused: A sample is broken, and no stand-in is found.
+    """
+    requests = opened.requests(samples)
+    setup = setup or opened.dataset.setup
+    # The first pass shall be that of a first epoch, whatever was decoded before.
+    proven = Proven.of([ref.samples for ref in setup.refs])
+    run = _Run(opened, replace(setup, proven=proven))
+    passes: list[list[_Cost]] = []
+    ends = time.perf_counter() + seconds
+    with single_threaded():
+        # The first pass is no measure of the later ones: it opens, and it proves.
+        while len(passes) <= _LEAST_PASSES or time.perf_counter() < ends:
+            passes.append(list(run(requests, tell)))
+    run.close()
+    first, *later = (_stages(costs) for costs in passes)
+    order = sorted(range(len(later)), key=lambda i: later[i].whole)
+    median = order[len(order) // 2]
+    costs = passes[1 + median]
+    made = sum(cost.samples for cost in costs)
+    return StageTimes(
+        stages=later[median], first=first,
+        spread=(later[order[0]].whole, later[order[-1]].whole),
+        received=sum(cost.received for cost in costs) / made,
+        samples=made, passes=len(later), failures=sum(c.failures for c in costs),
+        out_pixels=sum(cost.pixels for cost in costs) / made,
+        batch_bytes=costs[0].bytes,
+    )  # fmt: skip
+
+
+class _Cost(NamedTuple):
+    """CPU seconds of a batch."""
+
+    decode: float
+    augment: float
+    collate: float
+    transport: float
+    finish: float
+    received: float
+    samples: int
+    failures: int
+    pixels: float
+    bytes: int
+
+
+def _stages(costs: Sequence[_Cost]) -> Stages:
+    made = sum(cost.samples for cost in costs)
+    sums = (sum(values) / made for values in zip(*(c[:5] for c in costs), strict=True))
+    return Stages(*sums)
+
+
+class _Run:
+    """Makes batches in this process, by way of shared memory."""
+
+    def __init__(self, opened: Opened, setup: Setup) -> None:
+        self._builder = opened.builder(setup)
+        self._finish = opened.finisher()
+        self._slots = open_slots(1)
+
+    def __call__(
+        self, requests: Sequence[Request], tell: Callable[[int], None]
+    ) -> Iterator[_Cost]:
+        for request in requests:
+            yield self._cost(request)
+            tell(request.global_batch)
+
+    def _cost(self, request: Request) -> _Cost:
+        clock, slots = time.process_time, self._slots
+        slot = NO_SLOT if slots is None else 0
+        wall_s, started = time.perf_counter(), clock()
+        message = self._builder.build(request)
+        built, wall_s = clock(), time.perf_counter() - wall_s
+        failures, rows = len(message.failures), len(message.keys)
+        # The stages note wall time; what other programs took of it is left out.
+        share = min(1.0, (built - started) / max(wall_s, 1e-9))
+        decode, augment = message.decode_s * share, message.augment_s * share
+        message = pack(message, slots, slot)
+        sent = ForkingPickler.dumps(message)
+        packed = clock()
+        message = unpack(pickle.loads(sent), slots)  # noqa: S301  # written above
+        unpacked = clock()
+        finish = self._builder.engine.finish
+        records = self._finish.records(message, request.epoch)
+        batch = self._finish(message, records, finish)
+        done = clock()
+        return _Cost(
+            decode=decode, augment=augment,
+            collate=max(0.0, built - started - decode - augment),
+            transport=unpacked - built, finish=done - unpacked, received=done - packed,
+            samples=rows, failures=failures, pixels=_pixels(batch["image"]),
+            bytes=_bytes(batch),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._finish.close()
+        if self._slots is not None:
+            self._slots.close()
+
+
+def _pixels(images: Any) -> float:  # noqa: ANN401  # a tensor or a list of them
+    """Return height times width of all images of a batch."""
+    if hasattr(images, "shape"):
+        return float(images.shape[0] * images.shape[-1] * images.shape[-2])
+    shapes = (image.shape for image in images if image is not None)
+    return float(sum(shape[-1] * shape[-2] for shape in shapes))
+
+
+def _bytes(value: Any) -> int:  # noqa: ANN401  # tensors, and what holds them
+    if hasattr(value, "nbytes"):
+        return int(value.nbytes)
+    if isinstance(value, dict):
+        return sum(map(_bytes, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(_bytes, value))
+    return 0
