@@ -240,7 +240,8 @@ class Maker:
         seed = self.setup.plan.seed
         deal = _Deal(epoch, position, visit, 0)
         read = self._read(shard, index, deal, tile, seed)
-        deals = [deal._replace(view=view) for view in range(self.setup.views)]
+        deals = [deal]
+        deals += [deal._replace(view=view) for view in range(1, self.setup.views)]
         image = read.image
         if image is not None and self._augment is not None and len(deals) > 1:
             # What goes wrong here, the run below meets too.

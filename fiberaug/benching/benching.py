@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Self
 
 from tqdm import tqdm
 
+from fiberaug.allocator import keep_freed_memory
 from fiberaug.benching.hints import Hint, Trials, give_hints
 from fiberaug.benching.opened import Opened, open_set, with_form
 from fiberaug.benching.operations import OperationCost, measure_operations, within
@@ -54,6 +55,8 @@ class Bench(NamedTuple):
 def run_bench(options: BenchOptions) -> Bench:
     """Return how fast a set comes, where the time goes, what limits, and what helps.
 
+    Freed memory stays with this process from then on, as with a worker.
+
     It takes about ``seconds`` for each number of workers and three times as long for
     the rest, and longer where a few batches take longer than that.
 
@@ -66,6 +69,7 @@ def run_bench(options: BenchOptions) -> Bench:
         DataRefused: The set is damaged.
         WorkerDied: A worker ended.
     """
+    keep_freed_memory()  # as workers do: the stages are measured here
     opened = open_set(options)
     seconds, cpus = options.seconds, usable_cpus()
     turns = ROUNDS * len(options.tried) + (options.train_step_ms is not None)

@@ -1,7 +1,7 @@
 """What each operation of a pipeline costs."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fiberaug.benching.opened import Opened, single_threaded
@@ -30,7 +30,6 @@ def measure_operations(
     opened: Opened,
     samples: int,
     seconds: float,
-    tell: Callable[[int], None] = lambda _: None,
 ) -> list[OperationCost]:
     """Return the cost of each operation that ran, the most expensive first.
 
@@ -43,7 +42,6 @@ def measure_operations(
         opened: The set.
         samples: How many samples, at most.
         seconds: How long, at most, s; 128 samples are looked at in any case.
-        tell: Called with 1 after each sample.
     """
     engine = opened.engine
     if engine.augment is None:
@@ -82,7 +80,6 @@ def measure_operations(
             made += 1
             for number in seen:
                 applied[number] += 1
-            tell(1)
     costs = [
         OperationCost(path, name, spent[i] / max(1, made), applied[i] / max(1, made))
         for i, (path, name) in enumerate(leaves)

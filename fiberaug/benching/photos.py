@@ -1,7 +1,7 @@
 """Reading alone and decoding alone: how fast the set could come at most."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fiberaug.benching.opened import Opened, single_threaded
@@ -76,7 +76,6 @@ def measure_ceilings(
     opened: Opened,
     samples: int,
     seconds: float,
-    tell: Callable[[int], None] = lambda _: None,
 ) -> Ceilings:
     """Return what reading and decoding take by themselves.
 
@@ -87,7 +86,6 @@ def measure_ceilings(
         samples: How many samples, at most.
         seconds: How long, at most, for reading and again for decoding, s; at least one
             batch is looked at.
-        tell: Called with 1 after each sample.
     """
     pool, least = opened.pool(), opened.batch_size
     reading = read_first(opened, pool, samples, seconds)
@@ -103,7 +101,6 @@ def measure_ceilings(
                 decoded.append(_decode(opened, members))
             except DataRefused:
                 broken += 1
-            tell(1)
     read, made = reading.photos, max(1, len(decoded))
     return Ceilings(
         first_read=reading.seconds, store_bytes_per_s=reading.store_bytes_per_s,

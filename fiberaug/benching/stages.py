@@ -7,7 +7,7 @@ while other programs run, so a busy machine does not change it much.
 
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ __all__ = ["StageTimes", "Stages", "measure_stages", "samples_for"]
 
 _LEAST_PASSES = 3
 _MOST_SAMPLES = 20_000
+_CALM = 0.95
 
 
 class Stages(NamedTuple):
@@ -92,7 +93,6 @@ def measure_stages(
     opened: Opened,
     samples: int,
     seconds: float,
-    tell: Callable[[int], None] = lambda _: None,
     *,
     setup: Setup | None = None,
 ) -> StageTimes:
@@ -102,7 +102,6 @@ def measure_stages(
         opened: The set.
         samples: How many different samples.
         seconds: How long, s.
-        tell: Called with the samples that were made, after each batch.
         setup: What to make them from; None: what the set says.
 
     Raises:
@@ -118,7 +117,7 @@ def measure_stages(
     with single_threaded():
         # The first pass is no measure of the later ones: it opens, and it proves.
         while len(passes) <= _LEAST_PASSES or time.perf_counter() < ends:
-            passes.append(list(run(requests, tell)))
+            passes.append(list(run(requests)))
     run.close()
     first, *later = (_stages(costs) for costs in passes)
     order = sorted(range(len(later)), key=lambda i: later[i].whole)
@@ -136,24 +135,45 @@ def measure_stages(
 
 
 class _Cost(NamedTuple):
-    """CPU seconds of a batch."""
+    """What a batch cost: CPU seconds, where nothing else is said."""
 
-    decode: float
-    augment: float
-    collate: float
+    build: float
     transport: float
     finish: float
     received: float
+    decode_wall: float
+    augment_wall: float
+    build_wall: float
     samples: int
     failures: int
     pixels: float
     bytes: int
 
+    @property
+    def undisturbed(self) -> float:
+        """Share of the time in which no other program had the CPU."""
+        return min(1.0, self.build / max(self.build_wall, 1e-9))
+
 
 def _stages(costs: Sequence[_Cost]) -> Stages:
+    """Return the stages of a pass.
+
+    Building has its stages in wall time; how it parts is taken from the batches that
+    other programs disturbed least.
+    """
     made = sum(cost.samples for cost in costs)
-    sums = (sum(values) / made for values in zip(*(c[:5] for c in costs), strict=True))
-    return Stages(*sums)
+    build, transport, finish = (
+        sum(values) / made for values in zip(*(c[:3] for c in costs), strict=True)
+    )
+    calm = [cost for cost in costs if cost.undisturbed > _CALM]
+    if not calm:
+        calm = sorted(costs, key=lambda c: -c.undisturbed)[: -(-len(costs) // 2)]
+    wall = max(sum(cost.build_wall for cost in calm), 1e-9)
+    decode = build * sum(cost.decode_wall for cost in calm) / wall
+    augment = build * sum(cost.augment_wall for cost in calm) / wall
+    return Stages(
+        decode, augment, max(0.0, build - decode - augment), transport, finish
+    )
 
 
 class _Run:
@@ -164,12 +184,9 @@ class _Run:
         self._finish = opened.finisher()
         self._slots = open_slots(1)
 
-    def __call__(
-        self, requests: Sequence[Request], tell: Callable[[int], None]
-    ) -> Iterator[_Cost]:
+    def __call__(self, requests: Sequence[Request]) -> Iterator[_Cost]:
         for request in requests:
             yield self._cost(request)
-            tell(request.global_batch)
 
     def _cost(self, request: Request) -> _Cost:
         clock, slots = time.process_time, self._slots
@@ -178,9 +195,7 @@ class _Run:
         message = self._builder.build(request)
         built, wall_s = clock(), time.perf_counter() - wall_s
         failures, rows = len(message.failures), len(message.keys)
-        # The stages note wall time; what other programs took of it is left out.
-        share = min(1.0, (built - started) / max(wall_s, 1e-9))
-        decode, augment = message.decode_s * share, message.augment_s * share
+        decode_s, augment_s = message.decode_s, message.augment_s
         message = pack(message, slots, slot)
         sent = ForkingPickler.dumps(message)
         packed = clock()
@@ -191,11 +206,10 @@ class _Run:
         batch = self._finish(message, records, finish)
         done = clock()
         return _Cost(
-            decode=decode, augment=augment,
-            collate=max(0.0, built - started - decode - augment),
-            transport=unpacked - built, finish=done - unpacked, received=done - packed,
-            samples=rows, failures=failures, pixels=_pixels(batch["image"]),
-            bytes=_bytes(batch),
+            build=built - started, transport=unpacked - built, finish=done - unpacked,
+            received=done - packed, decode_wall=decode_s, augment_wall=augment_s,
+            build_wall=wall_s, samples=rows, failures=failures,
+            pixels=_pixels(batch["image"]), bytes=_bytes(batch),
         )  # fmt: skip
 
     def close(self) -> None:

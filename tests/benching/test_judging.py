@@ -151,7 +151,7 @@ def test_a_slow_operation_limits_and_is_named(write_set):
     (hint,) = (hint for hint in found.hints if hint.name == "operation")
     assert hint.text.startswith("Burn (transforms[")
     assert hint.remedy == ""  # it is behind the crop already
-    assert sum(speed.images for speed in found.speeds) % 16 == 0
+    assert all(speed.images % 4 == 0 for speed in found.speeds)  # whole batches
 
 
 def test_an_operation_before_the_crop_is_told_to_go_behind_it(large):
@@ -269,13 +269,10 @@ def test_the_report_says_what_the_json_says(write_set):
     assert "RandomCrop" in lines
     assert f"limit    {found.verdict.limit}:" in lines
     assert "step     0 ms a batch" in lines or "step     1 ms a batch" in lines
-    waits = found._replace(step=StepWait(0.08, 2, 0.02, 50))
-    assert (
-        "with 2 workers: loses 20% of the time; 50 steps waited 20.0 ms"
-        in "\n".join(tell(waits))
-    )
-    keeps = found._replace(step=StepWait(0.08, 2, 0.0005, 50))
-    assert "with 2 workers: keeps up" in "\n".join(tell(keeps))
+    waits = "\n".join(tell(found._replace(step=StepWait(0.08, 2, 0.02, 50))))
+    assert "with 2 workers: loses 20% of the time; 50 steps waited 20.0 ms" in waits
+    keeps = "\n".join(tell(found._replace(step=StepWait(0.08, 2, 0.0005, 50))))
+    assert "with 2 workers: keeps up" in keeps
     assert max(map(len, lines.splitlines())) <= 110
     for hint in found.hints:
         assert hint.text.split()[0] in lines

@@ -101,7 +101,7 @@ def test_no_part_of_a_batch_s_way_is_left_out(tmp_path):
     spent = time.process_time() - started
     run.close()
 
-    assert 0.96 * spent <= sum(cost[:5]) <= spent
+    assert 0.96 * spent <= sum(cost[:3]) <= spent
     assert 0 < cost.received < cost.transport + cost.finish
 
 
@@ -118,7 +118,7 @@ def test_what_an_operation_burns_is_found_at_its_name(write_set):
     flip = next(cost for cost in costs if cost.name == "HorizontalFlip")
     assert 0.1 < flip.applied < 0.9  # 40 draws at one half
     # And the stage has it, too.
-    assert measure_stages(one, 16, 0.05).stages.augment >= 0.003
+    assert measure_stages(one, 40, 0.3).stages.augment >= 0.0025
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -107,7 +107,7 @@ def test_a_program_gets_the_same_names_each_time(quick):
     assert all(set(hint) == {"name", "text", "remedy"} for hint in found["hints"])
     assert found["samples"] == 24
     assert [loader["workers"] for loader in found["loaders"]] == [0, 1]
-    assert all(loader["images"] % 24 == 0 for loader in found["loaders"])
+    assert all(loader["images"] % 8 == 0 for loader in found["loaders"])
 
 
 def test_without_a_recipe_photos_are_decoded_and_no_more(shards):
