@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- race -->", "<!-- /race -->"
 OURS = {
     "fiberaug": "FiberAug",
+    "fiberaug-opencv": "OpenCV alone",
     "fiberaug-seekable": "seekable",
-    "fiberaug-region": "[fast]",
     "fiberaug-fast": 'decode="fast"',
 }
 Results = Mapping[str, Any]

@@ -24,7 +24,7 @@ import figures  # noqa: E402  # their folder is known now
 import probes  # noqa: E402  # their folder is known now
 import race  # noqa: E402  # their folder is known now
 import tally  # noqa: E402  # their folder is known now
-from entrants import Entrant  # noqa: E402  # same
+from entrants import ENTRANTS, Entrant  # noqa: E402  # same
 from environments import CannotMake, find_environment  # noqa: E402  # same
 
 MEAN, STD = probes.MEAN, probes.STD
@@ -359,6 +359,10 @@ class TestRanking:
         assert [t for t in texts if t in {"DALI", "FiberAug", "A & <B>", "Grain"}] == [
             "DALI", "FiberAug", "A & <B>",
         ]  # fmt: skip
+
+
+def test_every_form_of_ours_is_shown_as_ours():
+    assert set(figures.OURS) == {name for name, e in ENTRANTS.items() if e.ours}
 
 
 def test_only_what_stands_between_the_markers_changes():
