@@ -56,15 +56,19 @@ def spread(counts: Sequence[int], most: int) -> tuple[int, ...]:
             low = middle
         else:
             high = middle
-    taken = below(low)
-    missing = most - int(taken.sum())
-    upto = below(high) if missing else taken
+    # Floats are off by some last places: which of the samples there come first, and
+    # whether one is below at all, is decided in fractions.
+    reached = high * sizes + 0.5
+    nearest = np.rint(reached)
+    near = np.abs(reached - nearest) <= reached * 2.0**-48
+    upto = np.minimum(np.where(near, nearest, np.floor(reached)), sizes)
+    upto = upto.astype(np.int64)
+    taken = upto - (near & (upto == nearest))
     tied = [
-        (Fraction(2 * i + 1, 2 * int(sizes[s])), s)
+        (Fraction(2 * int(taken[s]) + 1, 2 * int(sizes[s])), s)
         for s in np.flatnonzero(upto > taken).tolist()
-        for i in range(int(taken[s]), int(upto[s]))
     ]
-    for _, s in sorted(tied)[:missing]:
+    for _, s in sorted(tied)[: most - int(taken.sum())]:
         taken[s] += 1
     return tuple(taken.tolist())
 

@@ -10,7 +10,7 @@ import fiberaug
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"decode": "quick"}, "decode: scale must be .exact., got .quick."),
+        ({"decode": "quick"}, "decode: scale must be one of exact, fast, got .quick."),
         ({"record": "all"}, "record must be one of"),
         ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
         ({"max_errors": 2}, r"max_errors must be in \[0, 1\], got 2"),

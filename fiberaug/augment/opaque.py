@@ -2,6 +2,7 @@
 
 import dis
 import functools
+import gc
 import inspect
 import random
 import re
@@ -144,10 +145,17 @@ def _is_full(cell: types.CellType) -> bool:
 
 
 def _source(value: Callable[..., Any]) -> str | None:
+    collects = gc.isenabled()
+    # Python 3.11 fails where a finalizer that runs meanwhile parses source, too, as
+    # one does that shows a traceback (CPython's issue 106905).
+    gc.disable()
     try:
         return textwrap.dedent(inspect.getsource(value))
     except (OSError, TypeError):  # typed in, or built in
         return None
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _instructions(code: types.CodeType) -> str:

@@ -98,9 +98,11 @@ def _memory(run: Run, width: Width, there: Machine) -> Iterator[Finding]:
     )
     figures = {"batch_bytes": batch, "needed": needed, "there": there.available}
     yield _judged("memory", check_memory(there, needed), text, figures)
-    if there.shm is not None and shared:  # 0: batches travel in memory without a name
+    if there.shm is not None and workers:
         free = there.shm[1]
         text = f"batches {format_bytes(shared)}, /dev/shm has {format_bytes(free)} free"
+        if not shared:
+            text = "batches travel in memory without a name, not in /dev/shm"
         figures = {"needed": shared, "there": free}
         yield _judged("shm", check_shared(there, shared), text, figures)
 
