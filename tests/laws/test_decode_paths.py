@@ -17,9 +17,13 @@ from PIL import Image
 from sets import turned
 
 import fiberaug
+from fiberaug.decode import turbo
 from fiberaug.errors import StateMismatch
 from fiberaug.jobs.indexing import index_shards
 
+pytestmark = pytest.mark.skipif(
+    not turbo.available(), reason=f"a seekable set is made: {turbo.why_not()}"
+)
 SIZE = 64
 KINDS = {
     "420": {"subsampling": 2},
