@@ -2,8 +2,9 @@
 
 import mmap
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
+
+import numpy as np
 
 __all__ = ["Proven"]
 
@@ -24,7 +25,7 @@ class Proven:
     """
 
     def __init__(self, counts: Sequence[int]) -> None:
-        self._starts = [0, *accumulate(counts)]
+        self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         self._bits = self._blank()
 
     @classmethod
@@ -38,7 +39,7 @@ class Proven:
     def _blank(self) -> mmap.mmap:
         # Without a file behind it: the size of /dev/shm is no limit, and pages that
         # nobody writes take no memory.
-        return mmap.mmap(-1, max(1, -(-self._starts[-1] // 8)))
+        return mmap.mmap(-1, max(1, -(-int(self._starts[-1]) // 8)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the bits behind: they are of this process and its forks."""
@@ -51,10 +52,10 @@ class Proven:
 
     def has(self, shard: int, index: int) -> bool:
         """Return whether a sample of a shard is known to decode."""
-        byte, bit = divmod(self._starts[shard] + index, 8)
+        byte, bit = divmod(int(self._starts[shard]) + index, 8)
         return bool(self._bits[byte] >> bit & 1)
 
     def add(self, shard: int, index: int) -> None:
         """Note that a sample of a shard decodes."""
-        byte, bit = divmod(self._starts[shard] + index, 8)
+        byte, bit = divmod(int(self._starts[shard]) + index, 8)
         self._bits[byte] |= 1 << bit
