@@ -69,6 +69,7 @@ class Ranks:
             "batch": 12 if number == 0 else rng.choice((6, 12, 18)),
             "every": rng.choice((1, 3)),
             "out": str(out),
+            "linger": kill_after and kill_after + rng.choice((0, 1)),
         }
         saved = json.loads(self.state.read_text()) if self.state.exists() else {}
         begun = saved.get("epoch", 0), saved.get("position", 0)
