@@ -49,7 +49,7 @@ def short(results: Results) -> str:
     lines += [f"- `{name}`: {task['about']}." for name, task in tasks.items()]
     lines.append("")
     lines.append(
-        f"Medians of {results['rounds']} rounds on {_machine(results)}; in brackets,"
+        f"Medians of {_rounds(results)} rounds on {_machine(results)}; in brackets,"
         " how many times as many FiberAug delivers, round by round: below 1 it loses."
         " -: cannot do this work, or is absent."
     )
@@ -75,7 +75,7 @@ def full(results: Results) -> str:
 
 Made by `benchmarks/figures.py` from `benchmarks/results/`; [benchmarks/README.md](../benchmarks/README.md) says how it is measured.
 
-{_machine(results)}; {results["workers"]} workers; {results["rounds"]} rounds of {results["date"]}, entrants alternating; median (least to most).
+{_machine(results)}; {results["workers"]} workers; {_rounds(results)} rounds of {results["date"]}, entrants alternating; median (least to most).
 Under a form of FiberAug stands how many times the images of that row's loader it delivers: in the same CPU-seconds / in the same time, medians of the ratios round by round. Below 1 it loses.
 
 ![Images per CPU-second](race.svg)"""  # noqa: E501  # one sentence a line
@@ -129,6 +129,16 @@ def _ranked(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def _range(spread: Mapping[str, float]) -> str:
     return f"{spread['median']:,.0f} ({spread['min']:,.0f} to {spread['max']:,.0f})"
+
+
+def _rounds(results: Mapping[str, Any]) -> str:
+    """Return how many rounds there were; tasks can be raced apart."""
+    counts = {
+        max(len(entrant.get("runs", ())) for entrant in task["entrants"].values())
+        for task in results["tasks"].values()
+    }
+    low, high = min(counts), max(counts)
+    return str(high) if low == high else f"{low} to {high}"
 
 
 def _machine(results: Results) -> str:
