@@ -45,7 +45,7 @@ def recipe_schema() -> dict[str, Any]:
                 {
                     "color": {"enum": ["rgb", "gray", "keep"]},
                     "depth": {"enum": ["uint8", "keep"]},
-                    "scale": {"enum": ["exact"]},
+                    "scale": {"enum": ["exact", "fast"]},
                 },
                 description="How images are decoded.",
             ),

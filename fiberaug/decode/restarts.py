@@ -174,12 +174,13 @@ def _frame(data: bytes | memoryview, at: int) -> _Frame | None:
 def find_ends(data: bytes | memoryview, layout: Layout) -> NDArray[np.int64] | None:
     """Return where the segments end, counted from the first one's first byte.
 
-    None where a segment is missing, or is not followed by the next.
+    None where a segment is missing or not followed by the next, or where any other
+    marker stands between them: at one a decoder stops for all segments that follow.
     """
     coded: NDArray[Any] = np.frombuffer(data, np.uint8, offset=layout.start)
     found = np.flatnonzero(coded[:-1] == 0xFF)
     kinds = coded[found + 1]
-    marked = (kinds >= 0xD0) & (kinds <= 0xD9)
+    marked = kinds != 0  # a zero makes the byte before it one of the code
     found, kinds = found[marked], kinds[marked]
     last = np.flatnonzero(kinds == 0xD9)
     if not len(last):

@@ -14,6 +14,7 @@ import fiberaug
 from fiberaug.augment import schema as module
 from fiberaug.augment.build import arguments_of, build_operations, known_operations
 from fiberaug.augment.schema import recipe_schema
+from fiberaug.decode.options import COLORS, DEPTHS, SCALES
 from fiberaug.recipe import Recipe
 
 LAW = settings(deadline=None, max_examples=500, report_multiple_bugs=False)
@@ -78,6 +79,16 @@ def test_the_file_in_the_package_is_the_schema():
     assert json.loads(text) == SCHEMA, "run python -m fiberaug.augment.schema"
     assert SCHEMA["$id"] == "urn:fiberaug:recipe:1"
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_decode_takes_what_the_decoder_takes():
+    known = SCHEMA["properties"]["decode"]["properties"]
+
+    assert {name: tuple(part["enum"]) for name, part in known.items()} == {
+        "color": COLORS,
+        "depth": DEPTHS,
+        "scale": SCALES,
+    }
 
 
 def test_the_command_writes_the_file(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from fiberaug.decode.image import decode_image
 from fiberaug.decode.opencv import decode_reduced
 from fiberaug.decode.orientation import upright
 from fiberaug.decode.region import decode_part
+from fiberaug.errors import SampleBroken
 
 LIMITS = ImageLimits()
 
@@ -76,6 +77,31 @@ def test_of_rendered_files(seed):
     rng = np.random.default_rng(seed)
     parts = sum(check(rendered(rng), rng, 12) for _ in range(15))
     assert parts > (140 if turbo.available() else 20)
+
+
+def damaged(rng):
+    """A JPEG in whose code some bytes are others: decoders may take it all the same."""
+    data = bytearray(rendered(rng))
+    start = data.index(b"\xff\xda") + 14
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(start, len(data) - 2))
+        data[at] = 0xFF if rng.random() < 0.3 else int(rng.integers(256))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_damaged_files_that_decode_all_the_same(seed):
+    """So what a run learns of them changes no pixel of a later epoch."""
+    rng, decoded = np.random.default_rng(seed), 0
+    for _ in range(60):
+        data = damaged(rng)
+        try:
+            decode_image(data, limits=LIMITS)
+        except SampleBroken:
+            continue
+        check(data, rng, 6)
+        decoded += 1
+    assert decoded > 5
 
 
 @pytest.mark.slow
