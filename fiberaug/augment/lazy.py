@@ -52,15 +52,15 @@ class Undecoded(Protocol):
 
     @property
     def standin(self) -> NDArray[np.uint8]:
-        """An array [H, W, 3] of the image's shape, which holds nothing."""
+        """An array [H, W, C] of the image's shape, which holds nothing."""
         ...
 
     def whole(self, fit: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """Return the image, uint8 [H, W, 3]; see :meth:`window`."""
+        """Return the image, uint8 [H, W, C]; see :meth:`window`."""
         ...
 
     def window(self, box: Box, fit: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """Return the pixels of a window, uint8 [h, w, 3].
+        """Return the pixels of a window, uint8 [h, w, C].
 
         Args:
             box: The window.
@@ -149,8 +149,16 @@ def _cropped(
         height, width = pixels.shape[:2]
         moved = {"crop_coords": (0, 0, width, height), "shape": pixels.shape}
         out = original({**params, **moved}, image=pixels)
+    return out | _others(original, params, data)
+
+
+def _others(
+    original: Callable[..., Any], params: Mapping[str, Any], data: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a transform makes of all fields but the image."""
     rest = {name: value for name, value in data.items() if name != "image"}
-    return out | original(params, **rest) if rest else out
+    found: dict[str, Any] = original(params, **rest) if rest else {}
+    return found
 
 
 def _resized(
@@ -190,8 +198,7 @@ def _to_side(
     area = leaf.area_for_downscale in {"image", "image_mask"} and scale < 1
     how = cv2.INTER_AREA if area else leaf.interpolation
     resized = np.ascontiguousarray(functional.resize(pixels, size, how))
-    rest = {name: value for name, value in data.items() if name != "image"}
-    return {"image": resized} | (original(params, **rest) if rest else {})
+    return {"image": resized} | _others(original, params, data)
 
 
 class _Reached(Exception):  # it is no error: it ends a run of draws

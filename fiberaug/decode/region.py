@@ -54,6 +54,7 @@ def decode_part(
     *,
     factor: int = 1,
     ends: NDArray[np.int64] | None = None,
+    only_cut: bool = False,
 ) -> NDArray[np.uint8] | None:
     """Return a window of a JPEG, RGB [h, w, 3]; None: the whole is to be decoded.
 
@@ -66,6 +67,11 @@ def decode_part(
         window: (x_min, y_min, x_max, y_max), px of the upright reduced image.
         factor: 1, 2, 4 or 8.
         ends: Where the segments between restart markers end; None: they are looked for.
+        only_cut: Only where the window is cut out of the bytes of a file that has all
+            of its markers.
+
+    Raises:
+        SampleBroken: What was cut out cannot be decoded.
     """
     width, height = -(-header.width // factor), -(-header.height // factor)
     sides = header._replace(width=width, height=height).upright
@@ -80,12 +86,11 @@ def decode_part(
         if cut is not None:
             left, top = cut.x // factor, cut.y // factor
             place = x0 - left, y0 - top, x1 - left, y1 - top
-            part = memoryview(cut.data)
-            pixels = _by_turbo(part, (cut.width, cut.height), place, factor)
+            pixels = _by_turbo(cut.data, (cut.width, cut.height), place, factor)
             if pixels is None:
-                whole = decode_reduced(part, header, factor)
+                whole = decode_reduced(cut.data, header, factor)
                 pixels = whole[place[1] : place[3], place[0] : place[2]]
-        else:
+        elif not only_cut:
             sides = header.width, header.height
             pixels = _by_turbo(data, sides, (x0, y0, x1, y1), factor)
     if pixels is None:

@@ -190,7 +190,8 @@ def find_ends(data: bytes | memoryview, layout: Layout) -> NDArray[np.int64] | N
         return None
     if (kinds != 0xD0 + np.arange(len(kinds)) % 8).any():
         return None
-    return found.astype(np.int64, copy=False)
+    ends: NDArray[np.int64] = found.astype(np.int64, copy=False)
+    return ends
 
 
 def segment_lengths(data: bytes | memoryview) -> bytes:

@@ -19,7 +19,6 @@ from fiberaug.decode.own import call_own, own_image
 from fiberaug.decode.pending import PendingImage
 from fiberaug.decode.refusing import Refusing
 from fiberaug.decode.region import decode_part
-from fiberaug.decode.seekable import decode_window
 from fiberaug.decode.text import parse_json, parse_label, parse_metadata
 from fiberaug.errors import SampleBroken
 
@@ -179,10 +178,7 @@ class SampleDecoder:
         self.options.limits.check(header)
         if header.format != "jpeg":
             return None
-        with Refusing("the JPEG cannot be decoded"):
-            if sound:
-                return decode_part(data, header, window, ends=ends)
-            return decode_window(data, header, window, ends=ends)
+        return decode_part(data, header, window, ends=ends, only_cut=not sound)
 
     def pending(
         self,

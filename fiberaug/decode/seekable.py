@@ -18,18 +18,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberaug.decode import turbo
-from fiberaug.decode.header import ImageHeader
-from fiberaug.decode.opencv import decode_rgb
-from fiberaug.decode.orientation import points_upright, upright
 from fiberaug.decode.restarts import Layout, find_ends, read_layout
 
-__all__ = ["Cut", "cut_jpeg", "decode_window"]
+__all__ = ["Cut", "cut_jpeg"]
 
 _MARGIN = 16  # px
 _END = 0xD9  # of an image
 _CYCLE = (0xD0 + np.arange(4096) % 8).astype(np.uint8)
-_INVERSE = {6: 8, 8: 6}  # of an orientation, where it is not its own
 
 _Window = tuple[int, int, int, int]
 
@@ -48,49 +43,6 @@ class Cut(NamedTuple):
     """Of the stored frame, px."""
 
     height: int
-
-
-def decode_window(
-    data: bytes | memoryview,
-    header: ImageHeader,
-    window: _Window,
-    *,
-    ends: NDArray[np.int64] | None = None,
-) -> NDArray[np.uint8] | None:
-    """Return a window of a JPEG, RGB [h, w, 3], upright; None where it cannot be cut.
-
-    The pixels are those of the whole image, decoded and cut.
-
-    Args:
-        data: The file.
-        header: Its header.
-        window: (x_min, y_min, x_max, y_max), px of the upright image, within it.
-        ends: See :func:`cut_jpeg`.
-
-    Raises:
-        SampleBroken: The segments cannot be decoded.
-    """
-    if header.format != "jpeg":
-        return None
-    x0, y0, x1, y1 = _stored(header, window)
-    cut = cut_jpeg(data, (x0, y0, x1, y1), ends=ends)
-    if cut is None:
-        return None
-    inner = (x0 - cut.x, y0 - cut.y, x1 - cut.x, y1 - cut.y)
-    part = turbo.decode_window(cut.data, cut.width, cut.height, inner)
-    if part is None:
-        pixels = decode_rgb(cut.data, header)
-        part = pixels[inner[1] : inner[3], inner[0] : inner[2]]
-    return np.ascontiguousarray(upright(part, header.orientation))
-
-
-def _stored(header: ImageHeader, window: _Window) -> _Window:
-    """Return a window of the upright image in the stored frame."""
-    turn = _INVERSE.get(header.orientation, header.orientation)
-    corners = np.asarray(window, np.float32).reshape(2, 2)
-    ends = points_upright(corners, turn, *header.upright)
-    low, high = ends.min(axis=0), ends.max(axis=0)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def cut_jpeg(

@@ -65,8 +65,8 @@ def jpeg(seed, height, width, orientation=1, *, gray=False, **options):
     return turned(stream.getvalue(), orientation)
 
 
-def fields_of(data, seed):
-    pixels, _ = decode_image(data, limits=ImageLimits())
+def fields_of(data, seed, color="rgb"):
+    pixels, _ = decode_image(data, limits=ImageLimits(), color=color)
     height, width = pixels.shape[:2]
     rng = np.random.default_rng(seed)
     low = rng.uniform(0, 0.5, (3, 2)) * [width, height]
@@ -96,13 +96,14 @@ def equal(a, b):
     )
 
 
-def both(engine, data, seed, *, sound=True):
+def both(engine, data, seed, *, sound=True, color="rgb"):
     """Run on pixels, then on a stand-in; return both, and the image that waited."""
-    fields = fields_of(data, seed)
+    fields = fields_of(data, seed, color)
     keys = lambda stage: key(seed, 0, 5, 0, 0, stage)  # noqa: E731
     given = engine(fields, keys)
     before = state(engine)
-    image = PendingImage(data, read_header(data), sound=sound)
+    header, gray = read_header(data), color == "gray"
+    image = PendingImage(data, header, sound=sound, gray=gray)
     waited = engine({**fields, "image": image.standin}, keys, image=image)
     assert state(engine) == before, "the generators went another way"
     return given, waited, image
@@ -136,6 +137,16 @@ def test_for_any_file_and_draw(name, file):
     given, waited, _ = both(engine, *file)
     assert equal(given.fields, waited.fields)
     assert given.operations == waited.operations
+
+
+@pytest.mark.parametrize("name", CROPS)
+def test_as_luma(name):
+    engine = CpuEngine(as_pipeline(A.Compose(RECIPES[name])), NAMES)
+    for seed in range(6):
+        data = jpeg(seed, 90 + seed, 120, 1 + seed, gray=seed == 2)
+        given, waited, _ = both(engine, data, seed, sound=seed % 2 > 0, color="gray")
+        assert given.fields["image"].shape[2] == 1
+        assert equal(given.fields, waited.fields)
 
 
 def test_a_crop_decodes_its_window_and_nothing_else_does(monkeypatch):

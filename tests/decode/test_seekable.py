@@ -15,8 +15,9 @@ from fiberaug.decode import turbo
 from fiberaug.decode.header import ImageLimits, read_header
 from fiberaug.decode.image import decode_image
 from fiberaug.decode.opencv import decode_rgb
+from fiberaug.decode.region import decode_part
 from fiberaug.decode.restarts import find_ends, read_layout, unit_interval
-from fiberaug.decode.seekable import cut_jpeg, decode_window
+from fiberaug.decode.seekable import cut_jpeg
 
 LAW = settings(deadline=None, max_examples=400)
 SAMPLING = {
@@ -68,7 +69,7 @@ def test_a_window_is_the_whole_decoded_and_cut(data, draw):
     x1 = draw.draw(st.integers(x0 + 1, width))
     y1 = draw.draw(st.integers(y0 + 1, height))
 
-    part = decode_window(data, header, (x0, y0, x1, y1))
+    part = decode_part(data, header, (x0, y0, x1, y1), only_cut=True)
 
     if part is not None:
         assert (part == whole(data)[y0:y1, x0:x1]).all()
@@ -116,7 +117,7 @@ def test_cmyk_is_cut_alike():
     planes = np.dstack([pixels, pixels[:, :, 0]])
     Image.fromarray(planes, "CMYK").save(file, "JPEG", restart_marker_rows=1)
     data = file.getvalue()
-    part = decode_window(data, read_header(data), (30, 40, 90, 60))
+    part = decode_part(data, read_header(data), (30, 40, 90, 60), only_cut=True)
     assert (part == whole(data)[40:60, 30:90]).all()
 
 
