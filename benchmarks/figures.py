@@ -51,7 +51,7 @@ def short(results: Results) -> str:
     lines.append(
         f"Medians of {_rounds(results)} rounds on {_machine(results)}; in brackets,"
         " how many times as many FiberAug delivers, round by round: below 1 it loses."
-        " -: cannot do this work, or is absent."
+        " -: not raced: cannot do this work, is absent, or was left out."
     )
     return "\n".join(lines)
 
