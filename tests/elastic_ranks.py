@@ -66,7 +66,7 @@ def run_rank(rank, command, store):
                 out.flush()
                 number += 1
                 if not rank and number == command["linger"]:
-                    time.sleep(0.3)  # else a fast run is over before it is killed
+                    wait_for(Path(f"{command['out']}-killed"))
                 dist.all_reduce(gradient)  # what a training step ends with
                 if not rank and number % command["every"] == 0:
                     save(loader, state)
@@ -74,6 +74,13 @@ def run_rank(rank, command, store):
     if not rank:
         save(loader, state)
     loader.close()
+
+
+def wait_for(file):
+    """Wait until whoever kills this run has done so, else it may be over before."""
+    end = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 def save(loader, state):

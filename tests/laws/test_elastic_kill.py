@@ -18,6 +18,7 @@ import fiberaug
 
 CLOTHING = DATA / "clothing-small/train"
 WORKERS = (0, 1, 2, 4)
+AHEAD = 10  # steps that four workers can have done before a rank asks for them
 
 
 class Ranks:
@@ -54,8 +55,12 @@ class Ranks:
         assert line, (self.folder / "errors.txt").read_text()
         return json.loads(line)
 
-    def attempt(self, number, rng, kill_after=None):
+    def attempt(self, number, rng, count, kill_after=None):
         """Run until ``kill_after`` steps, kill one process, or to the end.
+
+        ``count`` is the number of samples of an epoch. A worker is killed only while
+        its epoch has more steps than it can have done ahead: the death of one that has
+        nothing left to do disturbs nobody.
 
         Returns:
             The position that the attempt began at, and its steps: for each the rows of
@@ -69,14 +74,15 @@ class Ranks:
             "batch": 12 if number == 0 else rng.choice((6, 12, 18)),
             "every": rng.choice((1, 3)),
             "out": str(out),
-            "linger": kill_after and kill_after + rng.choice((0, 1)),
+            "linger": kill_after,
         }
         saved = json.loads(self.state.read_text()) if self.state.exists() else {}
         begun = saved.get("epoch", 0), saved.get("position", 0)
         self.server.stdin.write(json.dumps(command) + "\n")
         self.server.stdin.flush()
         pids = self.told()
-        family = self.kill(pids, Path(f"{out}-0.jsonl"), kill_after, rng)
+        left = (count - begun[1]) // command["batch"] - (kill_after or 0)
+        family = self.kill(pids, out, kill_after, rng, workers=left > AHEAD)
         codes = self.told()
         killed = kill_after is not None and any(codes)
         assert killed or not any(codes), (self.folder / "errors.txt").read_text()
@@ -87,9 +93,9 @@ class Ranks:
         steps = [[*chain(*parts)] for parts in zip(*ranks, strict=False)]
         return begun, steps, killed
 
-    def kill(self, pids, file, after, rng):
+    def kill(self, pids, out, after, rng, workers):
         """Kill a rank or one of its workers once ``after`` steps are delivered."""
-        ranks = [psutil.Process(pid) for pid in pids]
+        ranks, file = [psutil.Process(pid) for pid in pids], Path(f"{out}-0.jsonl")
         while after is not None:
             if ranks[0].status() == psutil.STATUS_ZOMBIE:
                 return []
@@ -100,9 +106,10 @@ class Ranks:
             return []
         family = {process: process.children(recursive=True) for process in ranks}
         chosen = rng.choice(ranks)
-        victim = rng.choice([chosen, *family[chosen]])
+        victim = rng.choice([chosen, *(family[chosen] if workers else [])])
         self.workers_killed += victim is not chosen
         victim.kill()
+        Path(f"{out}-killed").touch()
         return [worker for workers in family.values() for worker in workers]
 
 
@@ -141,7 +148,7 @@ def check(folder, shards, *, restarts, epochs, most, seed):
         for number in range(restarts + 1):
             last = number == restarts
             after = None if last else rng.randint(1, most)
-            (epoch, position), steps, killed = ranks.attempt(number, rng, after)
+            (epoch, position), steps, killed = ranks.attempt(number, rng, count, after)
             kills += killed
             begin = epoch * count + position
             assert begin in ends, "the state stands at the end of a step"
@@ -167,7 +174,7 @@ def check(folder, shards, *, restarts, epochs, most, seed):
 
 @pytest.mark.timeout(200)
 def test_three_kills_of_a_synthetic_run_change_nothing(tmp_path):
-    fiberaug.convert(samples(150), tmp_path / "set", shard_size="60kB", progress=False)
+    fiberaug.convert(samples(400), tmp_path / "set", shard_size="60kB", progress=False)
     found = check(tmp_path, str(tmp_path / "set"), restarts=3, epochs=2, most=9, seed=1)
 
     assert found["kills"] == 3
