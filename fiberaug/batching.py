@@ -11,11 +11,14 @@ from fiberaug.augment.normalize import Finish
 from fiberaug.buffers import Buffers
 from fiberaug.collate import as_tensors, shape_targets
 from fiberaug.dataset import StreamingDataset
+from fiberaug.developing import Developer, SideStream
 from fiberaug.engine import Engine
+from fiberaug.gpu.running import Drawn
 from fiberaug.making import Made
 from fiberaug.passes import finished
-from fiberaug.record import Records
+from fiberaug.record import RecordContext, Records
 from fiberaug.stacks import DENSE, Stack, image_tensor, images_tensor, stack_tensor
+from fiberaug.staging import BatchStage
 from fiberaug.transport import Message
 
 __all__ = ["TARGETS", "BatchFinisher", "SampleFinisher"]
@@ -34,6 +37,8 @@ class BatchFinisher:
         pin_memory: Page-locked tensors.
         pads: Whether batches say which rows are padding.
         ahead: Batches that are made ahead, which bounds the memory kept for later ones.
+        stage: Mixes and batch operations.
+        context: What records share, where it is not the data set's.
     """
 
     def __init__(
@@ -46,17 +51,27 @@ class BatchFinisher:
         pin_memory: bool,
         pads: bool,
         ahead: int = 2,
+        stage: BatchStage | None = None,
+        context: RecordContext | None = None,
     ) -> None:
         self._dataset, self._targets, self._output = dataset, targets, output
         self._device, self._pads = device, pads
+        self.stream = SideStream(device)
+        self._develop = None if stage is None else Developer(stage, self.stream)
+        self._context = context
         self._pin = pin_memory and torch.cuda.is_available()
+        if stage is not None and self.stream.beside:
+            self._pin = True  # else copies to the GPU wait for each other
         self._buffers = Buffers(ahead + 2, pinned=self._pin)
 
     def records(self, message: Message, epoch: int) -> Records | None:
         """Return the records of a message, or None where none are kept."""
         if self._dataset.record == "none":
             return None
-        context = self._dataset.context(epoch)
+        context = self._context
+        if context is None:
+            context = self._dataset.context(epoch)
+        context = context.at(epoch)
         return Records(message.packed, context, message.views)
 
     def __call__(
@@ -72,12 +87,7 @@ class BatchFinisher:
         if "" in message.data:  # of the user's collate_fn
             return message.data[""]
         self._buffers.next_batch()
-        lent = message.shared_bytes > 0
-        finished = {
-            name: self._finished(name, value, finish, lent=lent)
-            for name, value in message.data.items()
-        }
-        batch = shape_targets(finished, self._targets)
+        batch = shape_targets(self._fields(message, finish), self._targets)
         if message.views > 1:
             for name in message.per_view:
                 batch[name] = _by_row(batch[name], message.views)
@@ -97,6 +107,20 @@ class BatchFinisher:
         """Let go of memory that is kept for later batches."""
         self._buffers.clear()
 
+    def _fields(self, message: Message, finish: Finish) -> dict[str, Any]:
+        """Return the fields of a batch, images and masks ready."""
+        develop, lent = self._develop, message.shared_bytes > 0
+        before, drawn = finish, None
+        if develop is not None:
+            before = develop.before(finish)
+            if message.drawn is not None:
+                drawn = Drawn.of(message.drawn, message.data)
+        fields = {
+            name: self._finished(name, value, before, lent=lent)
+            for name, value in message.data.items()
+        }
+        return fields if develop is None else develop(fields, message, drawn)
+
     def _finished(self, name: str, value: Any, finish: Finish, *, lent: bool) -> Any:  # noqa: ANN401  # arrays
         if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in DENSE:
             if not lent and name not in finish.images:
@@ -113,7 +137,7 @@ class BatchFinisher:
 
     def _place(self, value: Any) -> Any:  # noqa: ANN401  # tensors, and what holds them
         if isinstance(value, torch.Tensor):
-            if self._pin and not value.is_pinned():
+            if self._pin and value.device.type == "cpu" and not value.is_pinned():
                 value = value.pin_memory()
             if self._device is None:
                 return value

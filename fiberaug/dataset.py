@@ -198,7 +198,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         from fiberaug import processors  # noqa: F401, PLC0415  # recipes name them
         from fiberaug.augment.resolve import recipe_hash, resolve_transform  # noqa: PLC0415  # 1.7 s of import
 
-        self.pipeline, section = resolve_transform(transform, opaque=opaque)
+        self.pipeline, section, self.sections = resolve_transform(
+            transform, opaque=opaque
+        )
         if section is not None and decode != "exact":
             raise UsageError(
                 f"decode is given twice: {decode!r} here, {dict(section)} by the recipe"
@@ -261,6 +263,22 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     def refuse_second_split(self) -> None:
         """Check that no framework deals out what a plain torch DataLoader gets."""
         self._share.refuse_second_split(in_loader=self._control.serves)
+
+    def refuse_sections(self, what: str) -> None:
+        """Check that the recipe has nothing that only our loader does.
+
+        Args:
+            what: What cannot do it.
+
+        Raises:
+            UsageError: The recipe has a section ``gpu`` or ``batch``.
+        """
+        if self.sections:
+            raise UsageError(
+                f"{what} makes single samples, and the recipe has the sections"
+                f" {sorted(self.sections)}, which work on batches: use"
+                " fiberaug.DataLoader, or leave them out"
+            )
 
     @property
     def num_samples(self) -> int:
@@ -350,14 +368,20 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             "recipe": self.recipe_hash,
         }
 
-    def read_state(self, state: Mapping[str, Any]) -> tuple[int, int]:
+    def read_state(
+        self, state: Mapping[str, Any], own: Mapping[str, Any] | None = None
+    ) -> tuple[int, int]:
         """Return (epoch, position) of a state that belongs to this data set.
+
+        Args:
+            state: What was saved.
+            own: A state as it would be saved now. None: that of the data set alone.
 
         Raises:
             StateMismatch: It does not; the differing fields are named.
         """
         samples = self.plan.n if self.plan.counts is not None else None
-        return check_state(state, self.state(0, 0), samples=samples)
+        return check_state(state, own or self.state(0, 0), samples=samples)
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next pass ``epoch``, in our loader or in workers of torch's."""

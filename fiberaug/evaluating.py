@@ -29,7 +29,12 @@ class Evaluator:
     """
 
     def __init__(self, transform: Any) -> None:  # noqa: ANN401  # see StreamingDataset
-        self._pipeline, section = resolve_transform(transform)
+        self._pipeline, section, batches = resolve_transform(transform)
+        if batches:
+            raise UsageError(
+                f"the recipe has the sections {sorted(batches)}, which work on batches:"
+                " leave them out for evaluation of one image"
+            )
         self._options = DecodeOptions() if section is None else parse_decode(section)
         self._engines: dict[tuple[str, ...], CpuEngine] = {}
         self._varies: str | None = None

@@ -1,8 +1,8 @@
 """Batches of a streaming data set, with a position that can be saved and resumed."""
 
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,8 +15,17 @@ from fiberaug.counting import Counters
 from fiberaug.dataset import StreamingDataset
 from fiberaug.errors import UsageError
 from fiberaug.gradients import announce, withdraw
-from fiberaug.loading import EpochSetter, LoaderPass, batches, check_loader
+from fiberaug.loading import (
+    Ahead,
+    EpochSetter,
+    Launched,
+    LoaderPass,
+    batches,
+    check_loader,
+)
 from fiberaug.ranks import same_world
+from fiberaug.record import Records
+from fiberaug.resolving import context_with, manifest_with, recipe_with, resolve_stage
 from fiberaug.runlog import RecordLog
 from fiberaug.sharing import steps
 from fiberaug.transport import Builder, Message, Request, read_error
@@ -61,6 +70,15 @@ class DataLoader:
         targets: Form of boxes and points: ``list``, ``padded``, ``torchvision``,
             ``yolo``.
         output: Names of fields; batches are then tuples of these.
+        gpu_transform: Operations on batches, on ``device`` or in memory: Kornia
+            augmentations (one, a list, an AugmentationSequential), those of
+            :mod:`fiberaug.gpu`, or the section of a recipe. Images are float there, in
+            [0, 1]; a Normalize at the end of the data set's transform comes after.
+        fused: Bring operations of ``gpu_transform`` together into fewer passes over the
+            pixels, see :mod:`fiberaug.gpu.fused`; False runs each by itself.
+        batch_transform: Mixes within a unit, see :mod:`fiberaug.mixes`: one, a list, or
+            the section of a recipe. Mosaic and CopyPaste come before, MixUp and CutMix
+            after ``gpu_transform``.
         log: Run folder for records, quarantine and manifest.
 
     Raises:
@@ -92,6 +110,9 @@ class DataLoader:
         pad_to: int = 32,
         targets: str = "list",
         output: Sequence[str] | None = None,
+        gpu_transform: Any = None,  # noqa: ANN401  # see the docstring
+        batch_transform: Any = None,  # noqa: ANN401  # see the docstring
+        fused: bool = True,
         log: str | Path | None = None,
     ) -> None:
         check_loader(
@@ -115,15 +136,22 @@ class DataLoader:
         self.device = device
         dataset.serve(self)
         self.log = None if log is None else RecordLog(log, rank=dataset.rank)
+        self.stage = resolve_stage(
+            dataset, gpu_transform, batch_transform,
+            stacks=collate == "stack" and collate_fn is None, fused=fused,
+        )  # fmt: skip
         self._builder = Builder(
             dataset.setup,
             dataset.collate(mode=collate, pad_to=pad_to),
             collate_fn,
             SampleFinisher(dataset) if collate_fn is not None else None,
+            self.stage,
         )
         self._finish = BatchFinisher(
             dataset, targets=targets, output=output, device=device,
             pin_memory=pin_memory, pads=not drop_last, ahead=prefetch_factor or 2,
+            stage=self.stage,
+            context=context_with(dataset, self.stage) if self.stage else None,
         )  # fmt: skip
         self._workers: Workers | None = None
         # Weak: in a reference cycle with us torch could not end its workers at once.
@@ -196,7 +224,11 @@ class DataLoader:
         now = self._epoch, self._position
         if not self._running and self._pending is not None:
             now = self._pending
-        return self.dataset.state(*now)
+        return self._state(*now)
+
+    def _state(self, epoch: int, position: int) -> dict[str, Any]:
+        state = self.dataset.state(epoch, position)
+        return {**state, "recipe": recipe_with(self.dataset, self.stage)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Make the next pass go on where ``state`` was taken.
@@ -206,7 +238,7 @@ class DataLoader:
         Raises:
             StateMismatch: The state belongs to other data, another plan or recipe.
         """
-        pending = self.dataset.read_state(state)
+        pending = self.dataset.read_state(state, self._state(0, 0))
         self._stop_pass()
         self._pending = pending
 
@@ -253,7 +285,7 @@ class DataLoader:
         """Close the loader."""
         self.close()
 
-    def begin(self, run: LoaderPass) -> tuple[int, Iterator[Message]]:
+    def begin(self, run: LoaderPass) -> tuple[int, Iterator[Launched]]:
         """Start a pass: fix epoch and position, start workers."""
         self._stop_pass()
         self._pass = weakref.ref(run)
@@ -268,16 +300,23 @@ class DataLoader:
         self._counters.start()
         if self.log is not None and not self._logging:
             self.log.of_rank(self._share[0])
-            self.log.start(self.dataset.manifest())
+            self.log.start(manifest_with(self.dataset, self.stage))
             self._logging = True
         if self._workers is None:
             self._workers = Workers(
                 self._builder, self.num_workers, self._options(),
                 watchdog_s=self.watchdog, restarts=self.worker_restarts,
             )  # fmt: skip
-        return self._epoch, self._workers.run(
-            self._requests(self._epoch, self._position)
-        )
+        messages = self._workers.run(self._requests(self._epoch, self._position))
+        depth = 2 if self.stage is not None and self._finish.stream.beside else 1
+        return self._epoch, Ahead(messages, partial(self._launch, self._epoch), depth)
+
+    def _launch(self, epoch: int, message: Message) -> tuple[Records | None, Any, Any]:
+        """Begin to make a batch; on a GPU it goes on beside the user's work."""
+        with self._finish.stream():
+            records = self._finish.records(message, epoch)
+            batch = self._finish(message, records, self._builder.engine.finish)
+        return records, batch, self._finish.stream.mark()
 
     def _stop_pass(self) -> None:
         run = self._pass() if self._pass is not None else None
@@ -303,7 +342,7 @@ class DataLoader:
         request = Request(epoch, first, size, *self._share, self.drop_last)
         return batches(request, end)
 
-    def receive(self, epoch: int, messages: Iterator[Message]) -> Any:  # noqa: ANN401
+    def receive(self, epoch: int, messages: Iterator[Launched]) -> Any:  # noqa: ANN401
         """Return the next batch of a pass. For :class:`LoaderPass`.
 
         Raises:
@@ -311,9 +350,7 @@ class DataLoader:
             FiberAugError: A sample, a shard or a worker failed.
         """
         same_world(self._share, self.dataset.share)
-        asked = time.perf_counter()
-        message = next(messages, None)
-        waited = time.perf_counter() - asked
+        message, waited, made, error = next(messages)
         if message is not None:
             self._spend(message)
         if message is None or message.over:
@@ -327,13 +364,15 @@ class DataLoader:
             raise StopIteration
         if message.error is not None:
             raise read_error(message.error)
+        if error is not None:
+            raise error
+        records, batch, event = made
         self._count(message, waited)
-        records = self._finish.records(message, epoch)
         if self.log is not None and records is not None:
             pads = [pad for pad in message.is_pad for _ in range(message.views)]
             lines = records.texts()
             self.log.write(t for t, pad in zip(lines, pads, strict=True) if not pad)
-        batch = self._finish(message, records, self._builder.engine.finish)
+        self._finish.stream.hand_over(batch, event)
         self._note_end(message.end)
         return batch
 

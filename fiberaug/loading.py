@@ -1,7 +1,9 @@
 """What a loader is asked for, and one pass over the data, which fails for good."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from fiberaug.batching import TARGETS
 from fiberaug.dataset import StreamingDataset
@@ -11,7 +13,7 @@ from fiberaug.transport import Message, Request
 if TYPE_CHECKING:
     from fiberaug.loader import DataLoader
 
-__all__ = ["EpochSetter", "LoaderPass", "batches", "check_loader"]
+__all__ = ["Ahead", "EpochSetter", "Launched", "LoaderPass", "batches", "check_loader"]
 
 
 def batches(request: Request, end: int | None) -> Iterator[Request]:
@@ -24,6 +26,58 @@ def batches(request: Request, end: int | None) -> Iterator[Request]:
     while end is None or request.first < end:
         yield request
         request = request._replace(first=request.first + request.global_batch)
+
+
+class Launched(NamedTuple):
+    """A message, and the batch that is being made of it."""
+
+    message: Message | None
+    waited_s: float = 0.0
+    """Time that was spent waiting for the message."""
+
+    made: Any = None
+    """What the maker returned; None where the message brings no batch."""
+
+    error: Exception | None = None
+    """Why no batch could be made of it."""
+
+
+class Ahead(Iterator[Launched]):
+    """Begins to make batches before it is their turn.
+
+    Whatever goes wrong with a batch is told in its turn, not earlier.
+
+    Args:
+        messages: What workers send.
+        make: Begins to make a batch.
+        depth: Batches that are begun at a time, the one whose turn it is included.
+    """
+
+    def __init__(
+        self, messages: Iterator[Message], make: Callable[[Message], Any], depth: int
+    ) -> None:
+        self._messages, self._make, self._depth = messages, make, depth
+        self._begun: deque[Launched] = deque()
+        self._over = False
+
+    def __next__(self) -> Launched:
+        """Return the next message; None in it is the end."""
+        while not self._over and len(self._begun) < self._depth:
+            self._begun.append(self._begin())
+        return self._begun.popleft() if self._begun else Launched(None)
+
+    def _begin(self) -> Launched:
+        asked = time.perf_counter()
+        message = next(self._messages, None)
+        waited = time.perf_counter() - asked
+        if message is None or message.over or message.error is not None:
+            self._over = True
+            return Launched(message, waited)
+        try:
+            return Launched(message, waited, self._make(message))
+        except Exception as error:  # noqa: BLE001  # it is raised in its turn
+            self._over = True
+            return Launched(message, waited, error=error)
 
 
 def check_loader(
@@ -97,7 +151,7 @@ class LoaderPass(Iterator[Any]):
     def __init__(self, loader: "DataLoader") -> None:
         self._loader: DataLoader | None = loader
         self._epoch = 0
-        self._messages: Iterator[Message] | None = None
+        self._messages: Iterator[Launched] | None = None
         self._end: Exception | None = None
 
     def __iter__(self) -> Self:

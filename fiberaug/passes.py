@@ -198,6 +198,7 @@ class PlainPass(Iterator[dict[str, Any]]):
         try:
             if self._rows is None:
                 self._dataset.refuse_second_split()
+                self._dataset.refuse_sections("a plain torch DataLoader")
                 self._rows = self._run(*self._begin(), self._done)
             row = next(self._rows)
         except StopIteration:

@@ -36,7 +36,8 @@ MOST_OPERATIONS = 256
 MOST_NESTING = 16
 """Levels of operations: one for the list, one more inside of each composition."""
 
-_LATER = ("gpu", "batch", "mix")
+_LATER = ("mix",)
+_LISTS = ("cpu", "gpu", "batch")
 _NORMALIZE = ("max_pixel_value", "mean", "std")
 _MOST_BYTES = 2**20
 _MOST_VALUES = 2**20
@@ -62,6 +63,12 @@ class Recipe:
     cpu: tuple[Mapping[str, Any], ...] = ()
     """Operations in workers, each a mapping with one key: its name."""
 
+    gpu: tuple[Mapping[str, Any], ...] = ()
+    """Operations on batches, see ``gpu_transform`` of :class:`fiberaug.DataLoader`."""
+
+    batch: tuple[Mapping[str, Any], ...] = ()
+    """Mixes of samples, see ``batch_transform`` of :class:`fiberaug.DataLoader`."""
+
     decode: Mapping[str, Any] | None = None
     """How images are decoded: ``color``, ``depth``, ``scale``; the decoder checks."""
 
@@ -82,7 +89,8 @@ class Recipe:
             raise UsageError(
                 f"recipe version must be {VERSION}, got {shorten(self.version)}"
             )
-        check_operations(self.cpu)
+        for name in _LISTS:
+            check_operations(getattr(self, name), name)
         for name in ("decode", "normalize"):
             section = getattr(self, name)
             if not isinstance(section, Mapping | None):
@@ -121,16 +129,18 @@ class Recipe:
         later = [name for name in _LATER if data.get(name)]
         if later:
             raise UsageError(
-                "this release reads the sections decode, cpu and normalize, not"
-                f" {later}"
+                "this release reads the sections decode, cpu, gpu, batch and"
+                f" normalize, not {later}"
             )
-        cpu = data.get("cpu") or ()
-        if not isinstance(cpu, list | tuple):
-            raise UsageError(
-                f"section cpu is a list of operations, got {type(cpu).__name__}"
-            )
+        lists = {name: data.get(name) or () for name in _LISTS}
+        for name, section in lists.items():
+            if not isinstance(section, list | tuple):
+                raise UsageError(
+                    f"section {name} is a list of operations, got"
+                    f" {type(section).__name__}"
+                )
         return cls(
-            cpu=tuple(cpu),
+            **{name: tuple(section) for name, section in lists.items()},
             decode=data.get("decode"),
             normalize=data.get("normalize"),
             version=data.get("version", 0),
@@ -174,12 +184,25 @@ class Recipe:
             raise UsageError(f"recipe {path} is no UTF-8 text: {error}") from error
         return cls.parse(text)
 
+    @staticmethod
+    def preset(name: str) -> "Recipe":
+        """Return the recipe of a well-known training, see docs/policies.md.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        found: Recipe = importlib.import_module("fiberaug.presets").preset(name)
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values, sections in order."""
         result: dict[str, Any] = {"version": self.version}
         if self.decode is not None:
             result["decode"] = self.decode
         result["cpu"] = self.cpu
+        for name in ("gpu", "batch"):
+            if getattr(self, name):
+                result[name] = getattr(self, name)
         if self.normalize is not None:
             result["normalize"] = self.normalize
         copied: dict[str, Any] = json.loads(json.dumps(result))

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 VERSION = 1
+_PARTNER = ("mix", "key", "url", "index", "position")
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=encode)
 
 
@@ -89,7 +90,8 @@ class Record:
     """Operations in the order in which they were executed."""
 
     batch: Mapping[str, Any]
-    """``unit`` (position // b0), ``row`` in the unit, and ``partners`` of mixes."""
+    """``unit`` (position // b0), ``row`` in the unit, and ``partners`` of mixes: for
+    each ``mix``, ``key``, ``url``, ``index`` and ``position``."""
 
     recipe: str
     """Hash of the recipe; the recipe itself stands in the run's manifest."""
@@ -228,6 +230,9 @@ class PackedRecord(NamedTuple):
     tile: tuple[Any, ...] = ()
     """A :class:`fiberaug.tiling.Tile`, where photos are cut."""
 
+    partners: tuple[tuple[str, str, str, int, int], ...] = ()
+    """(mix, key, shard, number in the shard, position) of each partner."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordContext:
@@ -294,7 +299,9 @@ class RecordContext:
             "batch": {
                 "unit": position // self.unit,
                 "row": position % self.unit,
-                "partners": [],
+                "partners": [
+                    dict(zip(_PARTNER, one, strict=True)) for one in packed.partners
+                ],
             },
             "recipe": self.recipe,
             "environment": self.environment,

@@ -1,23 +1,23 @@
 """The same sample again, from its record."""
 
 import copy
-import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from fiberaug.collate import finish_fields
 from fiberaug.dataset import StreamingDataset
 from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.loader import DataLoader
-from fiberaug.making import Made, pixel_hash
-from fiberaug.record import Record
+from fiberaug.record import Record, Records
+from fiberaug.remaking import Run, as_record, compare, remake, replay_batch
+from fiberaug.resolving import resolve_stage
 from fiberaug.runlog import MANIFEST, read_manifest
 from fiberaug.sample import Sample
 
-__all__ = ["Step", "open_run", "replay", "replay_steps"]
+__all__ = ["Step", "open_run", "open_source", "replay", "replay_steps"]
 
 Source = DataLoader | StreamingDataset | str | Path
 
@@ -33,26 +33,57 @@ class Step(NamedTuple):
     """``image`` [H, W, C], masks, boxes and points in its pixels."""
 
 
-def replay(record: Record | Mapping[str, Any] | str, source: Source) -> Sample:
+@overload
+def replay(record: Records, source: Source) -> dict[str, Any]: ...
+
+
+@overload
+def replay(record: Record | Mapping[str, Any] | str, source: Source) -> Sample: ...
+
+
+def replay(
+    record: Record | Records | Mapping[str, Any] | str, source: Source
+) -> Sample | dict[str, Any]:
     """Return the sample that a record describes, pixel for pixel.
 
     ``sample["image"]`` equals ``batch["image"][i]`` of the batch that the record came
     with. What is drawn again is compared with what the record says, and so is the hash
-    of the pixels where the record has one.
+    of the pixels where the record has one. Partners of mixes are made again, too.
 
     A warning says so where the environment is another and nothing proves the pixels.
 
     Args:
-        record: A record, its dict or its JSON.
-        source: The loader, the data set, or a run folder.
+        record: A record, its dict or its JSON; or ``batch["record"]`` for the batch.
+        source: The loader, the data set, or a run folder. A data set knows nothing of
+            ``gpu_transform`` and mixes: it gives the sample as it was before them.
+
+    Returns:
+        A :class:`fiberaug.Sample`; of a batch's records a dict of tensors [B, ...] and
+        lists.
 
     Raises:
         ReplayMismatch: The data, the recipe, the drawn parameters or the pixels are not
             the record's.
         UsageError: The record cannot be read.
     """
-    record = _read(record)
-    made, engine = _make(record, _dataset(source))
+    run = open_source(source)
+    if isinstance(record, Records):
+        return replay_batch([as_record(one) for one in record], run)
+    record = as_record(record)
+    if run.stage is not None:
+        batch = replay_batch([record], run)
+        fields = {name: value[0] for name, value in batch.items() if name[:2] != "__"}
+        return Sample(fields, key=record.key, url=batch["__url__"][0], record=record)
+    if record.recipe != run.recipe and record.recipe.startswith(f"{run.recipe}+"):
+        warnings.warn(
+            "the record goes on with batch operations or mixes, of which a data set"
+            " knows nothing: this is the sample before them; give the loader or the run"
+            " folder for the whole",
+            stacklevel=2,
+        )
+    engine = Engine(run.dataset.setup)
+    made = remake(record, run, engine)
+    compare(record, made, run)
     fields = finish_fields(made.fields, engine.finish)
     return Sample(fields, key=record.key, url=made.url, record=record)
 
@@ -62,6 +93,8 @@ def replay_steps(
 ) -> tuple[dict[str, Any], list[Step]]:
     """Return a sample's fields before normalisation, and what each operation made.
 
+    Batch operations and mixes are not among them.
+
     Args:
         record: A record, its dict or its JSON.
         source: The loader, the data set, or a run folder.
@@ -70,138 +103,55 @@ def replay_steps(
         ReplayMismatch: See :func:`replay`.
     """
     steps: list[Step] = []
-    dataset = _dataset(source)
-    leaves = dataset.context(0).leaves
+    run = open_source(source)._replace(stage=None)
+    leaves = run.dataset.context(0).leaves
 
     def note(number: int, fields: Mapping[str, Any]) -> None:
         path, name = leaves[number] if number >= 0 else ("", "decoded")
         steps.append(Step(path, name, copy.deepcopy(dict(fields))))
 
-    made, _ = _make(_read(record), dataset, note)
+    record = as_record(record)
+    made = remake(record, run, Engine(run.dataset.setup), note)
+    compare(record, made, run)
     return made.fields, steps
 
 
-def _make(
-    record: Record,
-    dataset: StreamingDataset,
-    step: Callable[[int, Mapping[str, Any]], None] | None = None,
-) -> tuple[Made, Engine]:
-    place: dict[str, Any] = {"shard": record.url, "key": record.key}
-    if record.recipe != dataset.recipe_hash:
-        raise ReplayMismatch(
-            f"the record was made with recipe {record.recipe}, this is"
-            f" {dataset.recipe_hash}; give the pipeline and the decoder of that run",
-            **place,
-        )
-    engine = Engine(dataset.setup)
-    found = engine.find(record.url, record.key)
-    if found is None or found[1] != record.index:
-        raise ReplayMismatch(
-            f"the data has no sample {record.key!r} at index {record.index}", **place
-        )
-    context = dataset.context(record.epoch)
-    made = engine.make(
-        *found, record.epoch, record.position, visit=record.visit, view=record.view,
-        tile=_tile_number(record, dataset, place), seed=record.seed, step=step,
-    )  # fmt: skip
-    differing = _differing(record, context.unpack(made.packed), dataset.plan.seed)
-    same = record.environment == context.environment
-    where = "" if same else f"; {_elsewhere(record, dataset)}"
-    if differing:
-        raise ReplayMismatch(
-            "the replay does not draw what the record says: "
-            + "; ".join(differing)
-            + where,
-            **place,
-        )
-    proven = record.pixels is not None
-    if proven and pixel_hash(made.fields["image"]) != record.pixels:
-        raise ReplayMismatch(
-            f"the replay draws what the record says, but its pixels differ{where}",
-            **place,
-        )
-    if not same and not proven:
-        warnings.warn(
-            f"{_elsewhere(record, dataset)}: pixels can differ by some levels",
-            stacklevel=3,
-        )
-    return made, engine
-
-
-def _tile_number(
-    record: Record, dataset: StreamingDataset, place: Mapping[str, Any]
-) -> int | None:
-    tile, tiling = record.decode.get("tile"), dataset.setup.tiling
-    if tile is None and tiling is None:
-        return None
-    if tile is None or tiling is None:
-        raise ReplayMismatch(
-            f"the record is of {'a photo' if tile is None else 'a tile'}, the data set"
-            f" cuts {'no photos' if tiling is None else 'photos into tiles'}",
-            **place,
-        )
-    try:
-        number, (height, width) = tile["number"], tile["photo"]
-        tiling.tile(number, width, height)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            "in a record decode.tile has a number and the size of the photo, got"
-            f" {tile!r:.80}"
-        ) from error
-    except IndexError as error:
-        raise ReplayMismatch(
-            f"the photo has other tiles here: {error}", **place
-        ) from None
-    return int(number)
-
-
-def _elsewhere(record: Record, dataset: StreamingDataset) -> str:
-    from fiberaug.augment.environment import environment_differences  # noqa: PLC0415
-
-    said = f"the record was made in another environment ({record.environment})"
-    then = dataset.run_environment
-    if then is None:
-        return f"{said}; replay from its run folder to see what differs"
-    return f"{said}: " + ", ".join(environment_differences(then))
-
-
-def _read(record: Record | Mapping[str, Any] | str) -> Record:
-    if isinstance(record, Record):
-        return record
-    if isinstance(record, str):
-        try:
-            record = json.loads(record)
-        except ValueError as error:
-            raise UsageError(f"the record is no JSON: {error}") from error
-    if isinstance(record, list | tuple) and record:
-        raise UsageError(
-            f"these are the records of {len(record)} views; give one of them"
-        )
-    if not isinstance(record, Mapping):
-        raise UsageError(f"record must be a Record, a mapping or JSON, got {record!r}")
-    return Record.from_dict(record)
-
-
-def _dataset(source: Source) -> StreamingDataset:
+def open_source(source: Source) -> Run:
+    """Return what a source says of a run."""
     if isinstance(source, DataLoader):
-        return source.dataset
+        return Run(source.dataset, source.stage, source.device)
     if isinstance(source, StreamingDataset):
-        return source
-    return open_run(source)
+        return Run(source)
+    return open_run_whole(source)
 
 
-def _differing(record: Record, again: Record, seed: int) -> list[str]:
-    left, right = record.to_dict(), again.to_dict()
-    left.pop("pixels", None)
-    right["environment"] = left["environment"]
-    right["replayable"] = left["replayable"]
-    if record.seed != seed:
-        right["seed"] = record.seed
-    return [
-        f"{name} is {right[name]!r:.300}, the record says {left[name]!r:.300}"
-        for name in left
-        if left[name] != right[name]
-    ]
+def open_run_whole(folder: str | Path) -> Run:
+    """Return the data set of a run and the stage of its loader.
+
+    Raises:
+        UsageError: The run's pipeline, or an operation on batches, did not serialise.
+    """
+    dataset = open_run(folder)
+    said = _manifest(folder)["recipe"]
+    sections = {name: said.get(name) or None for name in ("gpu", "batch")}
+    for section in sections.values():
+        for operation in section or ():
+            if "text" in operation:
+                raise UsageError(
+                    f"the run's batch operation {operation['text']:.120} did not"
+                    " serialise, so the run folder is not enough; replay with the"
+                    " loader of the run"
+                )
+    stage = resolve_stage(
+        dataset, sections["gpu"], sections["batch"], stacks=True,
+        fused=said.get("fused", True),
+    )  # fmt: skip
+    return Run(dataset, stage)
+
+
+def _manifest(folder: str | Path) -> dict[str, Any]:
+    folder = Path(folder)
+    return read_manifest(folder.parent if folder.name == MANIFEST else folder)
 
 
 def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDataset:
@@ -219,8 +169,7 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
     from fiberaug import processors  # noqa: F401, PLC0415  # manifests name them
     from fiberaug.augment.pipeline import rebuild  # noqa: PLC0415  # 1.7 s of import
 
-    folder = Path(folder)
-    manifest = read_manifest(folder.parent if folder.name == MANIFEST else folder)
+    manifest = _manifest(folder)
     recipe, plan = manifest["recipe"], manifest["plan"]
     dataset = StreamingDataset(
         manifest["shards"] if shards is None else shards,

@@ -7,8 +7,9 @@ workers hold no state that could be lost, and batch k is the same whoever builds
 import os
 import pickle
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from fiberaug.progress import COLLATE, IDLE, Progress
 from fiberaug.sharing import rank_range
 from fiberaug.slots import NO_SLOT, Slots
 from fiberaug.stacks import Stack
+from fiberaug.staging import BatchStage, Blending, Staged
 
 __all__ = ["Builder", "Message", "Request", "pack", "read_error", "unpack"]
 
@@ -72,6 +74,13 @@ class Message:
     """Fields of ``data`` whose first dimension is rows times views."""
 
     is_pad: list[bool] = field(default_factory=list)
+    partners: int = 0
+    """Rows at the end of ``data`` that are there only to be blended with others."""
+
+    drawn: Any = None
+    """What the arrays of batch operations in ``data`` are."""
+
+    blending: Blending | None = None
     failures: list[Failure] = field(default_factory=list)
     slot: int = NO_SLOT
     """The slot where arrays of ``data`` lie: until the next message, and no longer."""
@@ -93,6 +102,7 @@ class Builder(Dataset[Message]):
         collate: The worker's half of collating.
         collate_fn: The user's function of a list of sample dicts, instead of it.
         finish: Makes a sample dict for ``collate_fn``.
+        stage: Mixes and batch operations.
     """
 
     def __init__(
@@ -101,8 +111,9 @@ class Builder(Dataset[Message]):
         collate: Collate,
         collate_fn: Callable[[list[dict[str, Any]]], Any] | None,
         finish: Callable[[Engine, Made, int], dict[str, Any]] | None,
+        stage: BatchStage | None = None,
     ) -> None:
-        self.setup, self._collate = setup, collate
+        self.setup, self._collate, self._stage = setup, collate, stage
         self._collate_fn, self._finish = collate_fn, finish
         self._engine: tuple[int, Engine] | None = None
         self.progress: Progress | None = None
@@ -164,6 +175,10 @@ class Builder(Dataset[Message]):
         # A padding row repeats the last sample of the batch: real pixels of a real
         # shape.
         rows += [engine.deliver(request.epoch, end - 1, pad=True) for _ in range(pads)]
+        staged = self.staged(
+            rows, request.epoch, partial(engine.deliver, request.epoch)
+        )
+        rows = staged.rows[: len(rows)]
         message.decode_s = engine.decode_s - decode_s
         message.augment_s = engine.augment_s - augment_s
         message.keys = [made.packed.key for made in rows]
@@ -181,27 +196,53 @@ class Builder(Dataset[Message]):
             data = self._collate_fn(samples)
             message.data = {"": data}
         else:
-            self._fill(message, engine, rows)
+            self.fill(message, staged)
         return message
 
+    def staged(
+        self, rows: Sequence[Made], epoch: int, deliver: Callable[[int], Made]
+    ) -> Staged:
+        """Return rows after the worker's half of mixes and batch operations.
+
+        Args:
+            rows: Samples of a batch.
+            epoch: Epoch, from 0.
+            deliver: Makes the sample of a position, where it is a partner.
+        """
+        if self._stage is None:
+            return Staged(list(rows))
+        order = self.engine.order(epoch)
+        return self._stage(rows, epoch, order.reach, deliver)
+
+    def fill(self, message: Message, staged: Staged) -> None:
+        """Put the fields of rows, and what is left to do to them, into a message."""
+        self._fill(message, self.engine, staged.rows)
+        message.data |= staged.arrays
+        message.partners, message.drawn = staged.partners, staged.drawn
+        message.blending = staged.blending
+
     def _fill(self, message: Message, engine: Engine, rows: list[Made]) -> None:
+        keys = [made.packed.key for made in rows]
         if message.views == 1:
-            message.data = self._collate([made.fields for made in rows], message.keys)
+            message.data = self._collate([made.fields for made in rows], keys)
             return
         changed = engine.per_view(rows[0].fields)
+        if self._stage is not None:
+            also = self._stage.changes.difference(changed)
+            changed += [name for name in rows[0].fields if name in also]
         views = [
             {name: fields[name] for name in changed}
             for made in rows
             for fields, _ in made.views()
         ]
-        keys = [key for key in message.keys for _ in range(message.views)]
-        message.data = self._collate(views, keys)
+        each = [key for key in keys for _ in range(message.views)]
+        message.data = self._collate(views, each)
         message.per_view = list(message.data)
         rest = [
             {name: value for name, value in made.fields.items() if name not in changed}
             for made in rows
         ]
-        message.data |= self._collate(rest, message.keys)
+        message.data |= self._collate(rest, keys)
 
 
 def _explained(error: Exception) -> Exception:

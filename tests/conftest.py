@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+# Threads of several processes on few cores wait for each other, not for work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from sets import samples
 

@@ -137,10 +137,10 @@ def test_an_asterisk_in_text_or_a_comment_is_no_alias():
         ("cpu: []", ["version must be 1"]),
         ("version: 1\ngpus: []", [str(SECTIONS), "['gpus']"]),
         ("version: 1\n1: 2\nfoo: 3", ["[1, 'foo']"]),
-        ("version: 1\ngpu: [{Flip: {}}]", ["this release", "['gpu']"]),
+        ("version: 1\nmix: [{Pool: {}}]", ["this release", "['mix']"]),
         (
-            "version: 1\nmix: {ratio: 1}\ngpu: {scale: fast}",
-            ["this release", "decode, cpu and normalize", "['gpu', 'mix']"],
+            "version: 1\nmix: {ratio: 1}\ngpu: []",
+            ["this release", "decode, cpu, gpu, batch and normalize", "['mix']"],
         ),
         ("version: 1\ncpu: Flip", ["cpu is a list", "got str"]),
         ("version: 1\ncpu: {Flip: {p: 1}}", ["cpu is a list", "got dict"]),

@@ -17,6 +17,7 @@ import albumentations as A
 from pydantic import TypeAdapter, ValidationError
 
 from fiberaug.augment.bounds import check_growth, check_values
+from fiberaug.augment.ours import OURS
 from fiberaug.augment.processor import PLACES
 from fiberaug.errors import UsageError
 from fiberaug.recipe import check_operations, did_you_mean, shorten
@@ -78,7 +79,7 @@ class Argument(NamedTuple):
 @cache
 def known_operations() -> dict[str, type]:
     """Return the classes that a recipe can name."""
-    found = {}
+    found: dict[str, type] = {kind.__name__: kind for kind in OURS}
     for name in dir(A):
         kind = getattr(A, name)
         if (
@@ -91,7 +92,7 @@ def known_operations() -> dict[str, type]:
             and not name.startswith("Base")
         ):
             found[name] = kind
-    return found
+    return dict(sorted(found.items()))
 
 
 @cache
@@ -109,7 +110,9 @@ def arguments_of(operation: str) -> dict[str, Argument]:
         if (operation, name) in _REFUSED_ARGUMENTS:
             continue
         checked, default = name in fields, parameter.default
-        if (operation, name) in _NARROWED:
+        if kind in OURS:
+            annotation, checked = parameter.annotation, True
+        elif (operation, name) in _NARROWED:
             annotation, checked = _NARROWED[operation, name], False
         elif checked:
             field = fields[name]

@@ -1,9 +1,11 @@
 """From what the user gave as ``transform`` to a pipeline."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from fiberaug import presets
 from fiberaug.augment.build import build_operations
 from fiberaug.augment.opaque import source_hash
 from fiberaug.augment.pipeline import Pipeline, as_pipeline, pipeline_hash
@@ -20,6 +22,9 @@ class Resolved(NamedTuple):
     decode: Mapping[str, Any] | None
     """The recipe's section, where it has one."""
 
+    sections: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({})
+    """The recipe's sections ``gpu`` and ``batch``, where it has them."""
+
 
 def resolve_transform(transform: Any, *, opaque: str = "allow") -> Resolved:  # noqa: ANN401
     """Return the pipeline of a transform, a recipe, or the path of a recipe file.
@@ -34,12 +39,16 @@ def resolve_transform(transform: Any, *, opaque: str = "allow") -> Resolved:  # 
     """
     if transform is None:
         return Resolved(None, None)
+    if isinstance(transform, str) and transform in presets.names():
+        transform = presets.preset(transform)
     if isinstance(transform, str | Path):
         transform = Recipe.from_file(transform)
     if isinstance(transform, Recipe):
         built = build_operations(transform.operations, registered_processors())
         pipeline = as_pipeline(built, opaque=opaque) if built else None
-        return Resolved(pipeline, transform.decode)
+        sections = {"gpu": transform.gpu, "batch": transform.batch}
+        later = {name: section for name, section in sections.items() if section}
+        return Resolved(pipeline, transform.decode, later)
     return Resolved(as_pipeline(transform, opaque=opaque), None)
 
 

@@ -1,14 +1,8 @@
-"""The JSON Schema of recipes, made from the operations' signatures and their bounds.
-
-Editors complete and check recipes with it. ``python -m fiberaug.augment.schema`` writes
-``fiberaug/schema/recipe.json``; run it after a change of the bounds, or with another
-release of Albumentations.
-"""
+"""The JSON Schema of recipes, made from the operations' signatures and their bounds."""
 
 import json
-import os
+from collections.abc import Mapping
 from inspect import Parameter
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -19,16 +13,21 @@ from fiberaug.recipe import MOST_OPERATIONS, VERSION
 
 __all__ = ["recipe_schema"]
 
-_PATH = Path(__file__).parents[1] / "schema" / "recipe.json"
 _LATER = "Read by a later release; empty until then."
 _PROCESSOR = r"^[^.]+(\.[^.]+)+$"
 
 
-def recipe_schema() -> dict[str, Any]:
+def recipe_schema(
+    sections: Mapping[str, Any], definitions: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the schema of a recipe, JSON Schema 2020-12, one definition an operation.
 
     Every recipe that can be built is valid. The schema cannot say everything: ranges
     that have to rise, arguments that go together, how far an image grows.
+
+    Args:
+        sections: Schemas of the sections ``gpu`` and ``batch``.
+        definitions: What they refer to.
     """
     operations = {name: _operation(name) for name in known_operations()}
     normalize = operations["Normalize"]["properties"]
@@ -60,10 +59,8 @@ def recipe_schema() -> dict[str, Any]:
                     ]
                 },
             },
-            **{
-                name: {"description": _LATER, "type": ["object", "array", "null"]}
-                for name in ("gpu", "batch", "mix")
-            },
+            **sections,
+            "mix": {"description": _LATER, "type": ["object", "array", "null"]},
             "normalize": _mapping(
                 {name: normalize[name] for name in ("mean", "std", "max_pixel_value")},
                 description="The normalisation, after all operations.",
@@ -88,6 +85,7 @@ def recipe_schema() -> dict[str, Any]:
                 "patternProperties": {_PROCESSOR: {"type": ["object", "null"]}},
             },
             **operations,
+            **definitions,
         },
     }
 
@@ -149,18 +147,3 @@ def _bounded(part: Any, name: str, argument: str) -> Any:  # noqa: ANN401
     elif kind == "object":
         found["maxProperties"] = MOST_ITEMS
     return found
-
-
-def _write() -> None:
-    text = json.dumps(recipe_schema(), indent=1) + "\n"
-    _PATH.parent.mkdir(exist_ok=True)
-    temporary = _PATH.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(_PATH)
-
-
-if __name__ == "__main__":
-    _write()

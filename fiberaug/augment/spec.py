@@ -14,6 +14,7 @@ import albumentations as A
 from albumentations.augmentations.mixing.domain_adaptation import BaseDomainAdaptation
 
 from fiberaug.augment.opaque import source_hash
+from fiberaug.augment.ours import OURS
 from fiberaug.errors import UsageError
 
 __all__ = [
@@ -117,12 +118,14 @@ def _restore(transform: Any, spec: Mapping[str, Any]) -> None:  # noqa: ANN401
 
 
 def foreign(compose: A.Compose) -> list[Any]:
-    """Return the leaves whose code is not the library's: ``Lambda`` and own classes."""
+    """Return the leaves whose code is the user's: ``Lambda`` and own classes."""
     return [
         leaf
         for _, leaf in leaves(compose)
         if isinstance(leaf, A.Lambda)
-        or not type(leaf).__module__.startswith("albumentations.")
+        or not (
+            type(leaf) in OURS or type(leaf).__module__.startswith("albumentations.")
+        )
     ]
 
 

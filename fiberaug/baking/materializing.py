@@ -63,6 +63,7 @@ def plan_materialization(
     dataset = shards
     if not ready:
         dataset = StreamingDataset(shards, transform=recipe, seed=seed or 0, **options)
+    dataset.refuse_sections("materialize")
     wanted = parse_epochs(0 if epochs is None else epochs)
     if not dataset.train and wanted != range(1):
         raise UsageError(

@@ -58,7 +58,12 @@ def divide(transform: Any) -> Divided:  # noqa: ANN401  # as StreamingDataset ta
             else "the pipeline has no operation to bake"
         )
     done = Recipe(cpu=recipe.cpu[:count], decode=recipe.decode)
-    rest = Recipe(cpu=recipe.cpu[count:], normalize=recipe.normalize)
+    rest = Recipe(
+        cpu=recipe.cpu[count:],
+        gpu=recipe.gpu,
+        batch=recipe.batch,
+        normalize=recipe.normalize,
+    )
     return Divided(done, rest, why)
 
 

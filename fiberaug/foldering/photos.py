@@ -106,6 +106,7 @@ def open_photos(
         src, transform=operation.transform, shuffle=False, seed=seed,
         cache_dir=cache_dir, pixel_hash=True,
     )  # fmt: skip
+    dataset.refuse_sections("augment")
     source = cast("Any", dataset.shard_set.refs[0].opener)
     if source.kind not in _KINDS or _is_within(source):
         raise UsageError(

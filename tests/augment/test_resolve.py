@@ -35,7 +35,7 @@ def test_a_recipe_is_taken_as_object_path_or_text_of_a_path(tmp_path):
 
 
 def test_nothing_and_an_empty_recipe_are_no_pipeline():
-    assert resolve_transform(None) == (None, None)
+    assert resolve_transform(None) == (None, None, {})
     assert resolve_transform(fiberaug.Recipe()).pipeline is None
 
 

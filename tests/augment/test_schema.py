@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fiberaug
-from fiberaug.augment import schema as module
+from fiberaug import publishing as module
 from fiberaug.augment.build import arguments_of, build_operations, known_operations
-from fiberaug.augment.schema import recipe_schema
 from fiberaug.decode.options import COLORS, DEPTHS, SCALES
+from fiberaug.publishing import published_schema
 from fiberaug.recipe import Recipe
 
 LAW = settings(deadline=None, max_examples=500, report_multiple_bugs=False)
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(fiberaug.__file__).parent
-SCHEMA = recipe_schema()
+SCHEMA = published_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 OPERATIONS = sorted(known_operations())
 SIZED = {"height": 8, "width": 8}
@@ -76,7 +76,7 @@ def builds(data):
 def test_the_file_in_the_package_is_the_schema():
     text = (PACKAGE / "schema" / "recipe.json").read_text(encoding="utf-8")
 
-    assert json.loads(text) == SCHEMA, "run python -m fiberaug.augment.schema"
+    assert json.loads(text) == SCHEMA, "run python -m fiberaug.publishing"
     assert SCHEMA["$id"] == "urn:fiberaug:recipe:1"
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 

@@ -1,0 +1,1 @@
+"""Augmentation of whole batches: drawn for units, recorded for each sample."""
