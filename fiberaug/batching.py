@@ -13,6 +13,7 @@ from fiberaug.collate import as_tensors, shape_targets
 from fiberaug.dataset import StreamingDataset
 from fiberaug.developing import Developer, SideStream
 from fiberaug.engine import Engine
+from fiberaug.errors import UsageError
 from fiberaug.gpu.running import Drawn
 from fiberaug.making import Made
 from fiberaug.passes import finished
@@ -39,6 +40,11 @@ class BatchFinisher:
         ahead: Batches that are made ahead, which bounds the memory kept for later ones.
         stage: Mixes and batch operations.
         context: What records share, where it is not the data set's.
+        dtype: Of images after batch operations.
+        channels_last: How they lie in memory then.
+
+    Raises:
+        UsageError: There are no batch operations, and a dtype or layout of them.
     """
 
     def __init__(
@@ -53,11 +59,22 @@ class BatchFinisher:
         ahead: int = 2,
         stage: BatchStage | None = None,
         context: RecordContext | None = None,
+        dtype: torch.dtype | None = None,
+        channels_last: bool = False,
     ) -> None:
         self._dataset, self._targets, self._output = dataset, targets, output
         self._device, self._pads = device, pads
         self.stream = SideStream(device)
-        self._develop = None if stage is None else Developer(stage, self.stream)
+        self._develop: Developer | None = None
+        if stage is not None:
+            self._develop = Developer(
+                stage, self.stream, dtype=dtype, channels_last=channels_last
+            )
+        elif dtype is not None or channels_last:
+            raise UsageError(
+                "dtype and channels_last are of images after gpu_transform, and there"
+                " is none; convert the batch yourself"
+            )
         self._context = context
         self._pin = pin_memory and torch.cuda.is_available()
         if stage is not None and self.stream.beside:

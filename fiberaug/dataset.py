@@ -198,9 +198,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         from fiberaug import processors  # noqa: F401, PLC0415  # recipes name them
         from fiberaug.augment.resolve import recipe_hash, resolve_transform  # noqa: PLC0415  # 1.7 s of import
 
-        self.pipeline, section, self.sections = resolve_transform(
-            transform, opaque=opaque
-        )
+        self.pipeline, section, batches = resolve_transform(transform, opaque=opaque)
+        self.sections = dict(batches)
         if section is not None and decode != "exact":
             raise UsageError(
                 f"decode is given twice: {decode!r} here, {dict(section)} by the recipe"

@@ -72,10 +72,20 @@ class Developer:
     Args:
         stage: Mixes and batch operations.
         stream: Where to do it.
+        dtype: Of the images that come out. None: float32, where they are floats.
+        channels_last: Whether they lie in memory as [B, H, W, C].
     """
 
-    def __init__(self, stage: BatchStage, stream: SideStream) -> None:
-        self._stage, self._stream = stage, stream
+    def __init__(
+        self,
+        stage: BatchStage,
+        stream: SideStream,
+        *,
+        dtype: torch.dtype | None = None,
+        channels_last: bool = False,
+    ) -> None:
+        self._stage, self._stream, self._dtype = stage, stream, dtype
+        self._format = torch.channels_last if channels_last else None
 
     def before(self, finish: Finish) -> Finish:
         """Return what is done to images before this: no normalisation."""
@@ -104,14 +114,26 @@ class Developer:
         image = self._moved(batch["image"])
         program = self._stage.program
         if program is not None and drawn is not None:
-            image = program.run(image, drawn)
+            # Blends work on float32, and say what comes out.
+            last = message.blending is None
+            image = program.run(
+                image,
+                drawn,
+                dtype=self._dtype if last else None,
+                memory_format=self._format if last else None,
+            )
             for name in ("mask", "masks"):
                 if program.moves and batch.get(name) is not None:
                     batch[name] = self._masks(batch[name], program, drawn)
         if message.blending is not None:
             image = self._blended(image, batch, message.blending)
-        batch["image"] = image
+        batch["image"] = self._laid(image)
         return _without_partners(batch, message)
+
+    def _laid(self, image: torch.Tensor) -> torch.Tensor:
+        """Return images as they were asked for; as they are, where they are so."""
+        form = torch.preserve_format if self._format is None else self._format
+        return image.to(self._dtype or image.dtype, memory_format=form)
 
     def _moved(self, value: torch.Tensor) -> torch.Tensor:
         return value.to(self._stream.device, non_blocking=True)

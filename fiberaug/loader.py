@@ -9,9 +9,8 @@ from typing import Any, Self
 
 import torch
 
+from fiberaug.accounts import Accounts
 from fiberaug.batching import BatchFinisher, SampleFinisher
-from fiberaug.budget import ErrorBudget
-from fiberaug.counting import Counters
 from fiberaug.dataset import StreamingDataset
 from fiberaug.errors import UsageError
 from fiberaug.gradients import announce, withdraw
@@ -75,7 +74,11 @@ class DataLoader:
             :mod:`fiberaug.gpu`, or the section of a recipe. Images are float there, in
             [0, 1]; a Normalize at the end of the data set's transform comes after.
         fused: Bring operations of ``gpu_transform`` together into fewer passes over the
-            pixels, see :mod:`fiberaug.gpu.fused`; False runs each by itself.
+            pixels, see :mod:`fiberaug.gpu.fused`; False runs each by itself,
+            ``"triton"`` compiles passes for the GPU, where Triton is installed.
+        dtype: Of images after ``gpu_transform``, such as ``torch.bfloat16``; None:
+            float32.
+        channels_last: Whether images lie in memory as [B, H, W, C] then.
         batch_transform: Mixes within a unit, see :mod:`fiberaug.mixes`: one, a list, or
             the section of a recipe. Mosaic and CopyPaste come before, MixUp and CutMix
             after ``gpu_transform``.
@@ -112,7 +115,9 @@ class DataLoader:
         output: Sequence[str] | None = None,
         gpu_transform: Any = None,  # noqa: ANN401  # see the docstring
         batch_transform: Any = None,  # noqa: ANN401  # see the docstring
-        fused: bool = True,
+        fused: bool | str = True,
+        dtype: torch.dtype | None = None,
+        channels_last: bool = False,
         log: str | Path | None = None,
     ) -> None:
         check_loader(
@@ -150,7 +155,7 @@ class DataLoader:
         self._finish = BatchFinisher(
             dataset, targets=targets, output=output, device=device,
             pin_memory=pin_memory, pads=not drop_last, ahead=prefetch_factor or 2,
-            stage=self.stage,
+            stage=self.stage, dtype=dtype, channels_last=channels_last,
             context=context_with(dataset, self.stage) if self.stage else None,
         )  # fmt: skip
         self._workers: Workers | None = None
@@ -161,8 +166,7 @@ class DataLoader:
         self._share = 0, 1  # rank and world size of the pass
         self.end_of_dataloader, self.remainder = False, -1  # for Accelerate
         self._logging = False
-        self._budget = ErrorBudget(dataset.max_errors)
-        self._counters = Counters()
+        self._accounts = Accounts(dataset.plan, dataset.max_errors, self.log)
 
     def __len__(self) -> int:
         """Return the batches of an epoch, equal on all ranks.
@@ -251,11 +255,7 @@ class DataLoader:
         epoch, ``quarantined_shards``, damaged shards that it goes without;
         ``share/real``.
         """
-        return self._counters.stats() | {
-            "quarantined": float(len(self._budget)),
-            "quarantined_shards": float(self._budget.shards),
-            "share/real": 1.0,
-        }
+        return self._accounts.stats()
 
     def close(self) -> None:
         """End worker processes and finish the log; the loader can be used again."""
@@ -296,8 +296,7 @@ class DataLoader:
         self._share = self.dataset.share
         announce(self)
         self.end_of_dataloader = False
-        self._budget.start()
-        self._counters.start()
+        self._accounts.start()
         if self.log is not None and not self._logging:
             self.log.of_rank(self._share[0])
             self.log.start(manifest_with(self.dataset, self.stage))
@@ -352,9 +351,9 @@ class DataLoader:
         same_world(self._share, self.dataset.share)
         message, waited, made, error = next(messages)
         if message is not None:
-            self._spend(message)
+            self._accounts.spend(message)
         if message is None or message.over:
-            self._budget.report(epoch)
+            self._accounts.report(epoch)
             if self._pending is None:
                 self._pending = (epoch + 1 if self.dataset.train else 0), 0
             if self.log is not None:
@@ -367,7 +366,7 @@ class DataLoader:
         if error is not None:
             raise error
         records, batch, event = made
-        self._count(message, waited)
+        self._accounts.add(message, waited)
         if self.log is not None and records is not None:
             pads = [pad for pad in message.is_pad for _ in range(message.views)]
             lines = records.texts()
@@ -382,20 +381,3 @@ class DataLoader:
         self.remainder = 0 if rows == size else rows
         left = plan.n - end if plan.counts is not None else size
         self.end_of_dataloader = left < size if self.drop_last else left <= 0
-
-    def _count(self, message: Message, waited: float) -> None:
-        self._counters.add(
-            message.is_pad,
-            wait_s=waited,
-            decode_s=message.decode_s,
-            augment_s=message.augment_s,
-        )
-
-    def _spend(self, message: Message) -> None:
-        if not message.failures:
-            return
-        if self.log is not None:
-            self.log.quarantine(self._budget.fresh(message.failures))
-        counts = self.dataset.plan.counts
-        samples = sum(counts) if counts is not None else message.end
-        self._budget.spend(message.failures, samples=samples)

@@ -13,13 +13,13 @@ from fiberaug.batching import BatchFinisher
 from fiberaug.dataset import StreamingDataset
 from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
-from fiberaug.making import Made
+from fiberaug.making import Made, Setup
 from fiberaug.record import Record
 from fiberaug.resolving import context_with, recipe_with
 from fiberaug.staging import BatchStage
 from fiberaug.transport import Builder, Message
 
-__all__ = ["Run", "as_record", "compare", "remake", "replay_batch"]
+__all__ = ["Run", "as_record", "compare", "remake", "replay_batch", "setup_of"]
 
 _STAGES = ("gpu.", "batch.")
 
@@ -57,7 +57,7 @@ def replay_batch(records: Sequence[Record], run: Run) -> dict[str, Any]:
         raise UsageError(f"a batch is of one epoch, these records of {sorted(epochs)}")
     (epoch,) = epochs
     collate = dataset.collate(mode="stack", pad_to=1)
-    builder = Builder(dataset.setup, collate, None, None, stage)
+    builder = Builder(setup_of(run, records), collate, None, None, stage)
     engine = builder.engine
     rows = [remake(record, run, engine) for record in records]
     views = {record.view for record in records}
@@ -83,6 +83,13 @@ def replay_batch(records: Sequence[Record], run: Run) -> dict[str, Any]:
     finish.stream.hand_over(batch, event)
     found: dict[str, Any] = batch
     return found
+
+
+def setup_of(run: Run, records: Sequence[Record]) -> Setup:
+    """Return what samples are made from; pixels are hashed where a record says how."""
+    hashed = any(record.pixels is not None for record in records)
+    setup = run.dataset.setup
+    return replace(setup, pixel_hash=setup.pixel_hash or hashed)
 
 
 def _one_view(engine: Engine, epoch: int, view: int, position: int) -> Made:

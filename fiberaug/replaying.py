@@ -12,7 +12,7 @@ from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.loader import DataLoader
 from fiberaug.record import Record, Records
-from fiberaug.remaking import Run, as_record, compare, remake, replay_batch
+from fiberaug.remaking import Run, as_record, compare, remake, replay_batch, setup_of
 from fiberaug.resolving import resolve_stage
 from fiberaug.runlog import MANIFEST, read_manifest
 from fiberaug.sample import Sample
@@ -81,7 +81,7 @@ def replay(
             " folder for the whole",
             stacklevel=2,
         )
-    engine = Engine(run.dataset.setup)
+    engine = Engine(setup_of(run, [record]))
     made = remake(record, run, engine)
     compare(record, made, run)
     fields = finish_fields(made.fields, engine.finish)
@@ -111,7 +111,7 @@ def replay_steps(
         steps.append(Step(path, name, copy.deepcopy(dict(fields))))
 
     record = as_record(record)
-    made = remake(record, run, Engine(run.dataset.setup), note)
+    made = remake(record, run, Engine(setup_of(run, [record])), note)
     compare(record, made, run)
     return made.fields, steps
 

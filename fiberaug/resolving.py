@@ -27,7 +27,7 @@ def resolve_stage(
     batch_transform: Any,  # noqa: ANN401  # see fiberaug.DataLoader
     *,
     stacks: bool,
-    fused: bool = True,
+    fused: bool | str = True,
 ) -> BatchStage | None:
     """Return what is done to the batches of a loader, or None for nothing.
 
@@ -58,12 +58,14 @@ def resolve_stage(
             " collate_fn and collate= out, and end the transform with a crop or resize"
         )
     stage = _stage(dataset, given, fused=fused)
+    if stage.program is None and not stage.mixes:
+        return None
     _check(dataset, stage)
     return stage
 
 
 def _stage(
-    dataset: "StreamingDataset", given: Mapping[str, Any], *, fused: bool
+    dataset: "StreamingDataset", given: Mapping[str, Any], *, fused: bool | str
 ) -> BatchStage:
     from fiberaug.gpu.program import Program  # noqa: PLC0415
     from fiberaug.mixes.building import build_mixes  # noqa: PLC0415

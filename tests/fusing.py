@@ -105,6 +105,12 @@ CLIFFS = st.one_of(
 )
 
 
+def near(found, wanted, tolerance):
+    """Assert that two tensors are equal to an absolute tolerance."""
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
+
+
 class Batch:
     """What was drawn for a batch of several units, and its pixels.
 

@@ -119,6 +119,10 @@ def test_the_types_are_published():
     assert (PACKAGE / "py.typed").is_file()
 
 
+WITH_TORCH = {"triton"}
+"""What torch's builds for GPUs bring along, and only they have a use for."""
+
+
 def test_every_import_is_the_standard_library_or_a_declared_dependency():
     """What only the developers' tools bring would be missing on a user's machine."""
     requires = [
@@ -135,7 +139,7 @@ def test_every_import_is_the_standard_library_or_a_declared_dependency():
         f"{relative(path)}: {name}"
         for path in FILES
         for name in imported(path)
-        if name != "fiberaug"
+        if name not in {"fiberaug", *WITH_TORCH}
         and name not in sys.stdlib_module_names
         and not declared.intersection(
             re.sub(r"[-_.]+", "-", found).lower()

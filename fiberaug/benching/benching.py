@@ -1,5 +1,6 @@
 """All measurements of a set and a recipe, one after the other."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 from tqdm import tqdm
@@ -9,6 +10,7 @@ from fiberaug.benching.hints import Hint, Trials, give_hints
 from fiberaug.benching.opened import Opened, open_set, with_form
 from fiberaug.benching.operations import OperationCost, measure_operations, within
 from fiberaug.benching.options import BenchOptions, usable_cpus
+from fiberaug.benching.placement import Placement, measure_placement, read_recipe
 from fiberaug.benching.photos import Ceilings, measure_ceilings
 from fiberaug.benching.stages import StageTimes, measure_stages, samples_for
 from fiberaug.benching.trying import try_otherwise
@@ -25,6 +27,7 @@ __all__ = ["Bench", "run_bench"]
 
 _LEAST_BATCHES = 2  # of each worker in a pass
 _STEPS = ("ceilings", "stages", "operations", "trials")
+_PLACEMENT = ("cuts", "operations", "loaders of cuts")
 
 
 class Bench(NamedTuple):
@@ -51,6 +54,9 @@ class Bench(NamedTuple):
 
     hints: list[Hint]
 
+    placement: Placement | None = None
+    """Operations in workers or on batches. None: was not asked for."""
+
 
 def run_bench(options: BenchOptions) -> Bench:
     """Return how fast a set comes, where the time goes, what limits, and what helps.
@@ -70,10 +76,13 @@ def run_bench(options: BenchOptions) -> Bench:
         WorkerDied: A worker ended.
     """
     keep_freed_memory()  # as workers do: the stages are measured here
+    if options.placement:
+        options = replace(options, recipe=read_recipe(options.recipe))
     opened = open_set(options)
     seconds, cpus = options.seconds, usable_cpus()
     turns = ROUNDS * len(options.tried) + (options.train_step_ms is not None)
-    with _Bar(len(_STEPS) + turns, shown=options.progress) as bar:
+    steps = (*_STEPS, *_PLACEMENT) if options.placement else _STEPS
+    with _Bar(len(steps) + turns, shown=options.progress) as bar:
         bar.at("reading and decoding")
         # Sized for the stages: a pass shall take a fifth of the time that there is.
         guess = opened.batch_size * max(1, round(seconds * 200 / opened.batch_size))
@@ -98,13 +107,20 @@ def run_bench(options: BenchOptions) -> Bench:
             bar.at("steps")
             step_s, best = options.train_step_ms / 1000, verdict.workers
             step = measure_steps(opened, best, rows(best), step_s, seconds)
+        placement = None
+        if options.placement:
+            placement = measure_placement(
+                options, min(samples, 2 * opened.batch_size), cpus,
+                lambda times, w: _Rows(opened, times, seconds / ROUNDS, cpus)(w),
+                bar.at,
+            )  # fmt: skip
     hints = give_hints(
         opened, times, ceilings,
         operations=operations, verdict=verdict, trials=trials,
     )  # fmt: skip
     return Bench(
         options, opened.rows, len(opened.dataset.setup.refs), cpus, ceilings, times,
-        operations, speeds, verdict, step, trials, hints,
+        operations, speeds, verdict, step, trials, hints, placement,
     )  # fmt: skip
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fiberaug.errors import UsageError
 from fiberaug.machine import look
 
-__all__ = ["BenchOptions", "parse_workers", "usable_cpus"]
+__all__ = ["BenchOptions", "check_device", "parse_workers", "usable_cpus"]
 
 MOST_WORKERS = 1024
 
@@ -43,6 +45,13 @@ class BenchOptions:
     cache_dir: str | Path | None = None
     """Of remote shards."""
 
+    device: str | None = None
+    """Where batches are put, and batch operations run. None: cuda where there is one,
+    else cpu; batches of recipes without such operations stay in memory."""
+
+    placement: bool = False
+    """Whether it is measured what of the recipe is better done to batches."""
+
     train_step_ms: float | None = None
     """How long a training step takes for a batch, ms, > 0. None: not known."""
 
@@ -68,6 +77,8 @@ class BenchOptions:
             raise UsageError(
                 f"at most {MOST_WORKERS} workers are tried, got {max(tried)}"
             )
+        if self.device is not None:
+            check_device(self.device)
 
     @property
     def tried(self) -> tuple[int, ...]:
@@ -82,6 +93,22 @@ class BenchOptions:
 def usable_cpus() -> int:
     """Return the whole CPUs that this process may use, at least 1."""
     return max(1, int(look().cpus))
+
+
+def check_device(name: str) -> None:
+    """Check that tensors can be put on a device.
+
+    Raises:
+        UsageError: There is no such device here.
+    """
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        kind = ""
+    if kind == "cpu" or (kind == "cuda" and torch.cuda.is_available()):
+        return
+    there = "cpu or cuda" if torch.cuda.is_available() else "cpu alone: no GPU is here"
+    raise UsageError(f"device is {there}, got {name!r:.60}")
 
 
 def parse_workers(text: str) -> tuple[int, ...] | None:

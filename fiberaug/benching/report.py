@@ -19,12 +19,15 @@ _SAID = {
     "reading": "reading and CRC-32",
     "decode": "decode",
     "augment": "augment",
+    "draw": "drawing for batch operations",
     "collate": "records and collate",
     "transport": "transport to the main process",
     "finish": "tensors and normalise (main process)",
+    "batch": "batch operations (main process)",
 }
 _LIMITS = {
     "consumer": "the main process, which takes the batches, is busy {} of the time",
+    "device": "the GPU, which runs batch operations, is busy {} of the time",
     "store": "what is read for the first time comes {} slower than it could go on",
 }
 _V = 1
@@ -49,7 +52,8 @@ def describe(bench: Bench) -> dict[str, Any]:
             "samples": times.samples, "passes": times.passes,
             "low_s": times.spread[0], "high_s": times.spread[1],
             "first_epoch_decode_s": times.first.decode,
-            "main_process_s": times.received, "broken": times.failures,
+            "main_process_s": times.received, "batch_operations_s": times.developed,
+            "on_gpu": times.gpu, "broken": times.failures,
             "out_pixels": times.out_pixels, "batch_bytes": times.batch_bytes,
         },
         "operations": [cost._asdict() for cost in bench.operations],
@@ -100,6 +104,8 @@ def _stages(bench: Bench) -> Iterator[str]:
     times, whole = bench.times, max(bench.times.stages.whole, 1e-12)
     yield f"{'one image, CPU time in one process':<42}{'us':>8}{'share':>7}"
     for name, seconds in parts(times, bench.ceilings).items():
+        if name in {"draw", "batch"} and not times.developed:
+            continue
         yield f"  {_SAID[name]:<40}{seconds * 1e6:>8,.0f}{seconds / whole:>7.0%}"
         if name == "augment":
             yield from _operations(bench.operations, whole)
@@ -109,6 +115,9 @@ def _stages(bench: Bench) -> Iterator[str]:
         f"  ({times.passes} passes of {times.samples:,} samples, all between"
         f" {low:,.0f} and {high:,.0f} us)"
     )
+    if times.developed:
+        where = "the GPU" if times.gpu else "all of torch's threads"
+        yield f"  (batch operations by the clock, on {where}: {times.developed * 1e6:,.0f} us)"
 
 
 def _operations(costs: list[OperationCost], whole: float) -> Iterator[str]:

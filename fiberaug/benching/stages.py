@@ -6,6 +6,7 @@ while other programs run, so a busy machine does not change it much.
 """
 
 import pickle
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -41,6 +42,13 @@ class Stages(NamedTuple):
     finish: float
     """In the main process: tensors, normalisation."""
 
+    draw: float = 0.0
+    """Composing mixes and drawing for batch operations, in the worker."""
+
+    batch: float = 0.0
+    """Batch operations and blends, in the main process; on a GPU what it takes to tell
+    it what to do."""
+
     @property
     def whole(self) -> float:
         """All stages."""
@@ -60,7 +68,8 @@ class StageTimes(NamedTuple):
     """Smallest and largest whole of a pass, CPU seconds of a sample."""
 
     received: float
-    """CPU seconds of a sample in the main process, where workers make the batches."""
+    """Seconds of a sample in the main process, where workers make the batches: CPU
+    seconds, and of batch operations on CPU tensors those by the clock."""
 
     samples: int
     """Of a pass."""
@@ -74,6 +83,21 @@ class StageTimes(NamedTuple):
 
     batch_bytes: int
     """Of the tensors of the first batch."""
+
+    developed: float = 0.0
+    """Seconds by the clock that batch operations and blends take for a sample: on a GPU,
+    or on CPU tensors with all of torch's threads."""
+
+    gpu: bool = False
+    """Whether that is a GPU's time."""
+
+    @property
+    def worker(self) -> float:
+        """CPU seconds of a sample in a worker."""
+        main_s = self.received
+        if not self.gpu:
+            main_s += self.stages.batch - self.developed
+        return self.stages.whole - main_s
 
 
 def samples_for(opened: Opened, seconds: float) -> int:
@@ -118,19 +142,23 @@ def measure_stages(
         # The first pass is no measure of the later ones: it opens, and it proves.
         while len(passes) <= _LEAST_PASSES or time.perf_counter() < ends:
             passes.append(list(run(requests)))
+    developed = run.developed(requests, seconds / 4)
     run.close()
     first, *later = (_stages(costs) for costs in passes)
     order = sorted(range(len(later)), key=lambda i: later[i].whole)
     median = order[len(order) // 2]
     costs = passes[1 + median]
     made = sum(cost.samples for cost in costs)
+    received = sum(cost.received for cost in costs) / made
+    if not run.gpu:
+        received += developed - later[median].batch
     return StageTimes(
         stages=later[median], first=first,
         spread=(later[order[0]].whole, later[order[-1]].whole),
-        received=sum(cost.received for cost in costs) / made,
+        received=received,
         samples=made, passes=len(later), failures=sum(c.failures for c in costs),
         out_pixels=sum(cost.pixels for cost in costs) / made,
-        batch_bytes=costs[0].bytes,
+        batch_bytes=costs[0].bytes, developed=developed, gpu=run.gpu,
     )  # fmt: skip
 
 
@@ -140,6 +168,8 @@ class _Cost(NamedTuple):
     build: float
     transport: float
     finish: float
+    draw: float
+    batch: float
     received: float
     decode_wall: float
     augment_wall: float
@@ -162,8 +192,8 @@ def _stages(costs: Sequence[_Cost]) -> Stages:
     other programs disturbed least.
     """
     made = sum(cost.samples for cost in costs)
-    build, transport, finish = (
-        sum(values) / made for values in zip(*(c[:3] for c in costs), strict=True)
+    build, transport, finish, draw, batch = (
+        sum(values) / made for values in zip(*(c[:5] for c in costs), strict=True)
     )
     calm = [cost for cost in costs if cost.undisturbed > _CALM]
     if not calm:
@@ -171,18 +201,20 @@ def _stages(costs: Sequence[_Cost]) -> Stages:
     wall = max(sum(cost.build_wall for cost in calm), 1e-9)
     decode = build * sum(cost.decode_wall for cost in calm) / wall
     augment = build * sum(cost.augment_wall for cost in calm) / wall
-    return Stages(
-        decode, augment, max(0.0, build - decode - augment), transport, finish
-    )
+    collate = max(0.0, build - decode - augment - draw)
+    return Stages(decode, augment, collate, transport, finish, draw, batch)
 
 
 class _Run:
     """Makes batches in this process, by way of shared memory."""
 
     def __init__(self, opened: Opened, setup: Setup) -> None:
-        self._builder = opened.builder(setup)
+        self._stage = opened.timed()
+        self._builder = opened.builder(setup, self._stage)
         self._finish = opened.finisher()
         self._slots = open_slots(1)
+        self.gpu = self._finish.stream.beside
+        """Whether batch operations run on a GPU."""
 
     def __call__(self, requests: Sequence[Request]) -> Iterator[_Cost]:
         for request in requests:
@@ -191,6 +223,7 @@ class _Run:
     def _cost(self, request: Request) -> _Cost:
         clock, slots = time.process_time, self._slots
         slot = NO_SLOT if slots is None else 0
+        self._read_clocks()
         wall_s, started = time.perf_counter(), clock()
         message = self._builder.build(request)
         built, wall_s = clock(), time.perf_counter() - wall_s
@@ -203,14 +236,43 @@ class _Run:
         unpacked = clock()
         finish = self._builder.engine.finish
         records = self._finish.records(message, request.epoch)
-        batch = self._finish(message, records, finish)
+        with self._finish.stream():
+            batch = self._finish(message, records, finish)
         done = clock()
+        drawn, (launched, waited, _) = self._read_clocks()
+        done -= waited
         return _Cost(
-            build=built - started, transport=unpacked - built, finish=done - unpacked,
+            build=built - started, transport=unpacked - built,
+            finish=done - unpacked - launched, draw=drawn, batch=launched,
             received=done - packed, decode_wall=decode_s, augment_wall=augment_s,
             build_wall=wall_s, samples=rows, failures=failures,
             pixels=_pixels(batch["image"]), bytes=_bytes(batch),
         )  # fmt: skip
+
+    def _read_clocks(self) -> tuple[float, tuple[float, float, float]]:
+        drawn = 0.0 if self._stage is None else self._stage.clock.read()[0]
+        return drawn, self._finish.clock.read()
+
+    def developed(self, requests: Sequence[Request], seconds: float) -> float:
+        """Return the seconds by the clock of batch operations and blends, of a sample.
+
+        Args:
+            requests: Of the batches to look at.
+            seconds: How long, s; one batch is looked at in any case.
+        """
+        if self._stage is None:
+            return 0.0
+        found: list[float] = []
+        ends = time.perf_counter() + seconds
+        while not found or time.perf_counter() < ends:
+            request = requests[len(found) % len(requests)]
+            message = self._builder.build(request)
+            records = self._finish.records(message, request.epoch)
+            self._finish.clock.read()
+            with self._finish.stream():
+                self._finish(message, records, self._builder.engine.finish)
+            found.append(self._finish.clock.read()[2] / len(message.keys))
+        return statistics.median(found)
 
     def close(self) -> None:
         self._finish.close()

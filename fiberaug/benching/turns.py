@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from fiberaug.benching.options import usable_cpus
 from fiberaug.loader import DataLoader
 from fiberaug.parity.timing import cpu_seconds
 
-__all__ = ["ROUNDS", "LoaderSpeed", "StepWait", "measure_loaders", "measure_steps"]
+__all__ = ["ROUNDS", "LoaderSpeed", "StepWait", "measure_loaders", "measure_steps", "race"]
 
 ROUNDS = 3
 
@@ -89,13 +89,36 @@ def measure_loaders(
     Raises:
         FiberAugError: As a loader does.
     """
-    _prove(opened, max(map(rows, workers)), max(workers))
-    turns: dict[int, list[_Turn]] = {number: [] for number in workers}
+    return race([(opened, w, rows(w)) for w in workers], seconds, tell)
+
+
+def race(
+    entries: Sequence[tuple[Opened, int, int]],
+    seconds: float,
+    tell: Callable[[int], None] = lambda _: None,
+) -> list[LoaderSpeed]:
+    """Return the speeds of loaders that take turns, in their order.
+
+    Args:
+        entries: (set, workers, rows of a pass) of each loader.
+        seconds: Least length of the passes of a loader, s, over all rounds.
+        tell: Called with the number of workers after each turn.
+
+    Raises:
+        FiberAugError: As a loader does.
+    """
+    proven = {id(opened): (opened, 0, 0) for opened, *_ in entries}
+    for opened, workers, rows in entries:
+        _, most, longest = proven[id(opened)]
+        proven[id(opened)] = opened, max(workers, most), max(rows, longest)
+    for opened, workers, rows in proven.values():
+        _prove(opened, rows, workers)
+    turns: list[list[_Turn]] = [[] for _ in entries]
     for _ in range(ROUNDS):
-        for number in workers:
-            turns[number].append(_turn(opened, number, rows(number), seconds / ROUNDS))
-            tell(number)
-    return [_speed(number, turns[number]) for number in workers]
+        for turn, (opened, workers, rows) in zip(turns, entries, strict=True):
+            turn.append(_turn(opened, workers, rows, seconds / ROUNDS))
+            tell(workers)
+    return [_speed(e[1], turn) for e, turn in zip(entries, turns, strict=True)]
 
 
 def measure_steps(
@@ -166,7 +189,8 @@ def _pass(opened: Opened, loader: DataLoader, rows: int) -> Iterator[dict[str, A
     first, end = opened.span(rows)
     if opened.rows is not None:
         # What is resumed there ends by itself: every batch that was made is counted.
-        loader.load_state_dict(opened.dataset.state(0, first))
+        start = {"epoch": 0, "position": first}
+        loader.load_state_dict({**loader.state_dict(), **start})
         yield from loader
         return
     loader.set_epoch(0)

@@ -9,11 +9,12 @@ from fiberaug.benching.turns import LoaderSpeed
 __all__ = ["LIMITS", "Verdict", "best_of", "judge", "parts"]
 
 LIMITS = (
-    "reading", "decode", "augment", "collate", "transport", "finish", "consumer",
-    "store",
+    "reading", "decode", "augment", "draw", "collate", "transport", "finish", "batch",
+    "consumer", "device", "store",
 )  # fmt: skip
 """What can limit: a stage that takes most of the CPU time of an image; ``consumer``,
-the main process; ``store``, from where samples come for the first time."""
+the main process; ``device``, the GPU that runs batch operations; ``store``, from where
+samples come for the first time."""
 
 _WITHIN = 0.05  # of the best speed
 _BUSY = 0.85
@@ -28,7 +29,7 @@ class Verdict(NamedTuple):
 
     share: float
     """Of the CPU time of an image, where it is a stage; else how busy the main process
-    is, or by how much the store is too slow, in [0, 1]."""
+    or the GPU is, or by how much the store is too slow, in [0, 1]."""
 
     workers: int
     """The smallest number within 5 % of the best."""
@@ -58,8 +59,8 @@ def parts(times: StageTimes, ceilings: Ceilings) -> dict[str, float]:
     read = min(ceilings.read, stages.decode)
     return {
         "reading": read, "decode": stages.decode - read, "augment": stages.augment,
-        "collate": stages.collate, "transport": stages.transport,
-        "finish": stages.finish,
+        "draw": stages.draw, "collate": stages.collate, "transport": stages.transport,
+        "finish": stages.finish, "batch": stages.batch,
     }  # fmt: skip
 
 
@@ -86,11 +87,14 @@ def judge(
     limit = max(stages, key=lambda name: stages[name])
     share = stages[limit] / max(times.stages.whole, 1e-12)
     busy = best.images_per_s * times.received
+    on_gpu = best.images_per_s * times.developed * times.gpu
     # Several workers read side by side; a store has one line for all of them.
     lines = 1 if ceilings.store_bytes_per_s else max(1, best.workers)
     first_per_s = lines / max(ceilings.first_read, 1e-12)
     if first_per_s < (1 - _WITHIN) * best.images_per_s:
         limit, share = "store", 1 - first_per_s / best.images_per_s
+    elif on_gpu >= max(busy, _BUSY):
+        limit, share = "device", min(1.0, on_gpu)
     elif best.workers and busy >= _BUSY:
         limit, share = "consumer", min(1.0, busy)
     others = best.others or 0.0
@@ -99,5 +103,5 @@ def judge(
     return Verdict(
         limit, share, best.workers, best.images_per_s, best.cpus, others, full,
         sure=others < _DISTURBED * cpus,
-        more=last and not full and limit not in {"consumer", "store"},
+        more=last and not full and limit not in {"consumer", "device", "store"},
     )  # fmt: skip

@@ -14,7 +14,7 @@ what they give one by one:
   of one pixel, which Kornia's warps and turns spread over the image, are excepted.
 - masks are equal but for ties: places half way between two pixels, to the same
   tolerance. A quarter turn of an image whose sides differ by an odd number lies
-  half a pixel off, and every pixel of its mask is a tie.
+  half a pixel off, and every pixel of its mask is a tie: all fall to one side.
 
 Two operations that sample one after the other blur twice and so are two steps. What
 has cliffs (solarize, posterize, gamma below 1 near 0) begins a step, so that nothing
@@ -32,7 +32,7 @@ from fiberaug.gpu.fused_color import Color, color_of, normalize
 from fiberaug.gpu.fused_geometry import Geometry
 from fiberaug.gpu.fused_maps import Move, Size, move_of
 from fiberaug.gpu.fused_pointwise import erase_mask, run_rounds
-from fiberaug.gpu.fused_rounds import Kind, Rounds
+from fiberaug.gpu.fused_rounds import Rounds
 from fiberaug.gpu.fused_rows import Numbers, Placed, RowParams
 from fiberaug.gpu.fused_sampling import sample, sample_mask
 from fiberaug.gpu.kornia_ops import KorniaOperation
@@ -220,20 +220,13 @@ class FusedStep:
             return made.to(dtype, copy=made is image, memory_format=memory_format)
         shape = (*image.shape[:2], *size)
         out = torch.empty(shape, dtype=dtype, memory_format=memory_format)
-        for rows in self._blocks(image, prepared, size):
-            block = {name: value[rows] for name, value in prepared.items()}
-            out[rows] = self._run(image[rows], Numbers(block, block), size)
+        before = image.shape[2] * image.shape[3]
+        rows = max(1, BLOCK_PX // max(size[0] * size[1], before, 1))
+        for start in range(0, len(image), rows):
+            some = slice(start, start + rows)
+            block = {name: value[some] for name, value in prepared.items()}
+            out[some] = self._run(image[some], Numbers(block, block), size)
         return out
-
-    def _blocks(
-        self, image: torch.Tensor, prepared: Prepared, size: Size
-    ) -> list[slice]:
-        rows, before = len(image), image.shape[2] * image.shape[3]
-        largest = max(size[0] * size[1], before, 1)
-        step = max(1, BLOCK_PX // largest)
-        if "kind" in prepared and (prepared["kind"] >= Kind.MEAN).any():
-            step = 1  # sums and powers of a row can depend on the rows beside it
-        return [slice(start, start + step) for start in range(0, rows, step)]
 
     def _run(self, image: torch.Tensor, numbers: Numbers, size: Size) -> torch.Tensor:
         x = sample(image, numbers, size) if self._moving else image

@@ -178,20 +178,19 @@ def _bounds(core: Crops, before: Floats, shape: Shape) -> npt.NDArray[np.float32
 def _nearest(
     core: Crops, before: Floats, after: Floats, size: Size
 ) -> npt.NDArray[np.float32]:
-    """Return [rows, 12], six for x and six for y: a, b, step, last, c, d.
+    """Return [rows, 10], five for x and five for y: a, b, step, c, d.
 
-    Pixel x is read from c * min(floor((a x + b + 0.5) * step), last) + d, as torch
-    does for ``nearest-exact``: in single precision, so that ties fall the same way.
+    Pixel x is read from c * floor((a x + b + 0.5) * step) + d, as torch does for
+    ``nearest-exact``: in single precision, so that ties fall the same way.
     """
     columns = [
         _diagonal(after),
         after[:, :2, 2],
         core.length / np.array(size[::-1], np.float64),
-        core.length - 1,
         _diagonal(before),
         _diagonal(before) * core.start + before[:, :2, 2],
     ]
-    return np.stack(columns, axis=2).astype(np.float32).reshape(-1, 12)
+    return np.stack(columns, axis=2).astype(np.float32).reshape(-1, 10)
 
 
 def _diagonal(matrix: Floats) -> Floats:

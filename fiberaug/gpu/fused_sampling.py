@@ -158,10 +158,10 @@ def _windows(mask: torch.Tensor, numbers: Numbers, size: Size) -> torch.Tensor:
     columns, lines = _places(size, mask.device, torch.float32)
     found = []
     table = numbers.sent["nearest"][:, :, None, None]
-    for place, these in ((columns, table[:, :6]), (lines, table[:, 6:])):
-        a, b, step, last, c, d = these.unbind(1)
+    for place, these in ((columns, table[:, :5]), (lines, table[:, 5:])):
+        a, b, step, c, d = these.unbind(1)
         read = ((a * place + b + 0.5) * step).floor()
-        found.append((c * torch.minimum(read, last).clamp(min=0) + d).long())
+        found.append((c * read + d).long())
     x = found[0].clamp(0, mask.shape[3] - 1)
     y = found[1].clamp(0, mask.shape[2] - 1)
     if not numbers.at_once:

@@ -30,7 +30,11 @@ class Program:
         seed: Seed of the run.
         normalize: (mean, std) of pixels in [0, 1], each a number or one for each
             channel: what comes out last is ``(x - mean) / std``.
-        fused: Bring operations together into fewer passes over the pixels.
+        fused: Bring operations together into fewer passes over the pixels;
+            ``"triton"`` as kernels of Triton, where a pass has one.
+
+    Raises:
+        UsageError: ``fused`` is something else.
     """
 
     def __init__(
@@ -40,8 +44,10 @@ class Program:
         unit: int,
         seed: int,
         normalize: _Normalize | None = None,
-        fused: bool = True,
+        fused: bool | str = True,
     ) -> None:
+        if fused not in {True, False, "triton"}:
+            raise UsageError(f"fused must be True, False or 'triton', got {fused!r}")
         self.paths = [path for path, _ in operations]
         self.operations = [operation for _, operation in operations]
         self.fused = fused
@@ -111,12 +117,21 @@ class Program:
                 number += 1
         return Drawn(steps), found
 
-    def run(self, image: torch.Tensor, drawn: Drawn) -> torch.Tensor:
+    def run(
+        self,
+        image: torch.Tensor,
+        drawn: Drawn,
+        *,
+        dtype: torch.dtype | None = None,
+        memory_format: torch.memory_format | None = None,
+    ) -> torch.Tensor:
         """Return float images, normalised where that was asked for.
 
         Args:
             image: uint8 [B, C, H, W], or float in [0, 1], on any device.
             drawn: Parameters of the batch.
+            dtype: Of what comes out, where the last step is fused.
+            memory_format: How it lies in memory, where the last step is fused.
 
         Raises:
             UsageError: An operation refuses the batch; the message names it.
@@ -125,7 +140,15 @@ class Program:
         number = 0
         for step, params in zip(self._steps, drawn.steps, strict=True):
             if isinstance(step, FusedStep):
-                image = step.run(image, params, next(sent))
+                last = step is self._steps[-1]
+                image = step.run(
+                    image,
+                    params,
+                    next(sent),
+                    dtype=dtype if last else None,
+                    memory_format=(last and memory_format) or torch.contiguous_format,
+                    kernel=self.fused == "triton",
+                )
                 number += len(step.numbers)
                 continue
             try:

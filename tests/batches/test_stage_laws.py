@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from staged import loader, operations, rows
 
 import fiberaug
-from fiberaug.errors import StateMismatch
+from fiberaug.errors import StateMismatch, UsageError
 from fiberaug.mixes.blending import MixUp, MixUpOrCutMix
 
 
@@ -73,6 +73,24 @@ def test_a_resumed_run_goes_on_as_if_nothing_had_been(shards, first, done, then)
 
     found = rows(resumed, ("image", "label"))
     assert_same(found, whole, range(state["position"], 200))
+
+
+@pytest.mark.parametrize("mixes", [None, [MixUp(num_classes=4)]])
+@pytest.mark.parametrize("gpu", [None, [K.RandomGaussianBlur((3, 3), (0.1, 2.0))]])
+def test_images_come_in_the_dtype_and_layout_that_was_asked_for(shards, gpu, mixes):
+    run = loader(shards, 40, gpu=gpu, mixes=mixes)
+    half = fiberaug.DataLoader(
+        run.dataset, 40, gpu_transform=gpu or operations(), batch_transform=mixes,
+        dtype=torch.bfloat16, channels_last=True,
+    )  # fmt: skip
+    for batch, expected in zip(half, run, strict=True):
+        image = batch["image"]
+        assert image.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(image, expected["image"].to(torch.bfloat16))
+    with pytest.raises(UsageError, match="dtype and channels_last"):
+        fiberaug.DataLoader(run.dataset, 40, dtype=torch.bfloat16)
+    with pytest.raises(UsageError, match="fused must be"):
+        loader(shards, 40, fused="jit")
 
 
 def test_epochs_and_seeds_draw_anew(shards):

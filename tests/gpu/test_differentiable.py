@@ -103,6 +103,8 @@ def test_parameters_fill_their_ranges():
         assert len(counts) == 2 * most + 1
         share = 20_000 / len(counts)
         assert (counts - share).abs().max() < 6 * share**0.5
+    numbers = torch.cat([value.view(20_000, -1) for value in params.values()], dim=1)
+    assert (numbers.double().T.corrcoef() - torch.eye(7)).abs().max() < 0.05
     for column, side in enumerate((32, 48)):
         middle = params["cut"][:, column] + side // 4
         assert (middle.min(), middle.max()) == (0, side - 1)

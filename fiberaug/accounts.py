@@ -1,0 +1,64 @@
+"""What a loader has delivered, how fast, and what it could not deliver."""
+
+from fiberaug.budget import ErrorBudget
+from fiberaug.counting import Counters
+from fiberaug.plan import Plan
+from fiberaug.runlog import RecordLog
+from fiberaug.transport import Message
+
+__all__ = ["Accounts"]
+
+
+class Accounts:
+    """Figures and the budget of broken samples of one loader.
+
+    Args:
+        plan: The order, for the number of samples.
+        max_errors: Share of them that may be broken.
+        log: Where broken samples are written. None: nowhere.
+    """
+
+    def __init__(self, plan: Plan, max_errors: float, log: RecordLog | None) -> None:
+        self._plan, self._log = plan, log
+        self._budget = ErrorBudget(max_errors)
+        self._counters = Counters()
+
+    def start(self) -> None:
+        """Begin a pass."""
+        self._budget.start()
+        self._counters.start()
+
+    def spend(self, message: Message) -> None:
+        """Count and log the broken samples of a message.
+
+        Raises:
+            BudgetExceeded: There are too many.
+        """
+        if not message.failures:
+            return
+        if self._log is not None:
+            self._log.quarantine(self._budget.fresh(message.failures))
+        counts = self._plan.counts
+        samples = sum(counts) if counts is not None else message.end
+        self._budget.spend(message.failures, samples=samples)
+
+    def add(self, message: Message, waited_s: float) -> None:
+        """Count a batch that was waited for."""
+        self._counters.add(
+            message.is_pad,
+            wait_s=waited_s,
+            decode_s=message.decode_s,
+            augment_s=message.augment_s,
+        )
+
+    def report(self, epoch: int) -> None:
+        """Say at the end of an epoch what was broken in it."""
+        self._budget.report(epoch)
+
+    def stats(self) -> dict[str, float]:
+        """Return the figures, see :meth:`fiberaug.DataLoader.stats`."""
+        return self._counters.stats() | {
+            "quarantined": float(len(self._budget)),
+            "quarantined_shards": float(self._budget.shards),
+            "share/real": 1.0,
+        }
