@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["context_with", "manifest_with", "recipe_with", "resolve_stage"]
 
 _POINTS = ("bboxes", "keypoints", "polygons")
+_MASKS = ("mask", "masks")
 _ARGUMENTS = {"gpu": "gpu_transform", "batch": "batch_transform"}
 
 
@@ -124,20 +125,22 @@ def _check(dataset: "StreamingDataset", stage: BatchStage) -> None:
     if stage.mixes and not dataset.train:
         names = [mix.name for mix in stage.mixes]
         raise UsageError(f"{names} are for training, the data set has train=False")
-    points = kinds.intersection(_POINTS)
     for mix in stage.mixes:
         mix.check([spec.name for spec in dataset.specs], stage.kinds)
-    if stage.program is None or not points:
+    if stage.program is None:
         return
     for (path, name), operation in zip(
         stage.program.leaves, stage.program.operations, strict=True
     ):
-        if operation.loses_points is not None:
-            raise UsageError(
-                f"{path} {name} cannot take {sorted(points)} along:"
-                f" {operation.loses_points}; leave it or these fields out, or use its"
-                " CPU counterpart"
-            )
+        for fields, reason in (
+            (kinds.intersection(_POINTS), operation.loses_points),
+            (kinds.intersection(_MASKS), operation.loses_masks),
+        ):
+            if fields and reason is not None:
+                raise UsageError(
+                    f"{path} {name} cannot take {sorted(fields)} along: {reason}; leave"
+                    " it or these fields out"
+                )
 
 
 def recipe_with(dataset: "StreamingDataset", stage: BatchStage | None) -> str:

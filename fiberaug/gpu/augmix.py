@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from fiberaug.augmixing import AugMixPolicy
-from fiberaug.errors import UsageError
 from fiberaug.gpu.operation import Params, Shape
 from fiberaug.gpu.policy import NUMBERS, Policy, check_channels, named
 from fiberaug.gpu.policy_moves import upload
@@ -19,6 +18,11 @@ __all__ = ["AugMix"]
 
 class AugMix(Policy):
     """A mean of copies changed by chains; :class:`fiberaug.transforms.AugMix`."""
+
+    loses_masks = (
+        "it blends moved copies of an image; RandAugment and TrivialAugmentWide move"
+        " masks along"
+    )
 
     moves = True
     loses_points = "it blends an image with moved copies of it"
@@ -83,18 +87,6 @@ class AugMix(Policy):
             )
             mean = mean + copy * weights[:, chain + 1, None, None, None]
         return mean
-
-    def run_mask(self, mask: Tensor, params: Params) -> Tensor:
-        """Refuse.
-
-        Raises:
-            UsageError: Always.
-        """
-        del mask, params
-        raise UsageError(
-            "AugMix blends moved copies of an image, which leaves no place for masks:"
-            " RandAugment and TrivialAugmentWide move them along"
-        )
 
     def row(self, params: Params, row: int) -> dict[str, Any]:
         """Return ``operations`` and ``magnitudes`` of each chain, and ``weights``."""

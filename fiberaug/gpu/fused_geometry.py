@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fiberaug.errors import UsageError
 from fiberaug.gpu.fused_maps import (
     Core,
     Crops,
@@ -116,7 +115,6 @@ class Geometry:
                         core.moved[:, None], rect, _pulled(rect, core.inverse, new)
                     )
                 case _:
-                    _fits(operation, size)
                     step = whole_map(module, one, size, new)
                     rect = _pulled(rect, step, new)
                     if core is None:
@@ -195,18 +193,3 @@ def _nearest(
 
 def _diagonal(matrix: Floats) -> Floats:
     return matrix[:, [0, 1], [0, 1]]
-
-
-def _fits(operation: Operation, size: Size) -> None:
-    module = operation.module  # type: ignore[attr-defined]
-    if operation.name != "RandomCrop":
-        return
-    left, right, top, bottom = module.compute_padding((1, 1, *size))
-    height, width = module.flags["size"]
-    if height > size[0] + top + bottom or width > size[1] + left + right:
-        raise UsageError(
-            f"RandomCrop is {height} px high and {width} px wide, images are {size[0]}"
-            f" and {size[1]} px, and would be stretched; give pad_if_needed=True or a"
-            " smaller size",
-            stage="augment",
-        )

@@ -99,10 +99,23 @@ class KorniaOperation(Operation):
             if flags["crop_if_exceeds"]:
                 return int(height), int(width)
             return max(int(height), size[0]), max(int(width), size[1])
+        if self.name == "RandomCrop":
+            self._check_crop(size)
         with torch.random.fork_rng(devices=[]):
             params = self.draw((1, 3, *size))
         after = params["output_size"][0].tolist()
         return int(after[0]), int(after[1])
+
+    def _check_crop(self, size: tuple[int, int]) -> None:
+        left, right, top, bottom = self.module.compute_padding((1, 1, *size))
+        height, width = self.module.flags["size"]
+        if height > size[0] + top + bottom or width > size[1] + left + right:
+            raise UsageError(
+                f"RandomCrop is {height} px high and {width} px wide, images are"
+                f" {size[0]} and {size[1]} px, and would be stretched; give"
+                " pad_if_needed=True or a smaller size",
+                stage="augment",
+            )
 
     def matrix(self, params: Params, shape: Shape) -> torch.Tensor | None:
         """Return float32 [B, 3, 3]: pixels before to pixels after."""

@@ -63,6 +63,9 @@ class Operation(ABC):
     loses_points: str | None = None
     """Why boxes and points cannot go along, where they cannot."""
 
+    loses_masks: str | None = None
+    """Why masks cannot go along, where they cannot."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 

@@ -9,6 +9,7 @@ from staged import loader, operations
 import fiberaug
 from fiberaug.errors import UsageError
 from fiberaug.mixes.blending import MixUp
+from fiberaug.transforms import AugMix
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,20 @@ def test_boxes_cannot_follow_an_elastic_transform(shards):
     with pytest.raises(UsageError, match=r"RandomElasticTransform cannot take \['bbox"):
         loader(shards, 8, gpu=[K.RandomElasticTransform(p=0.5)])
     assert first(shards, gpu=[K.RandomElasticTransform(p=0.5)], **PLAIN)
+
+
+def test_masks_cannot_follow_a_blend_of_moved_copies(tmp_path):
+    content = ({**s, "mask": s["image"][:, :, 0] // 128} for s in samples(8))
+    fiberaug.convert(content, tmp_path / "set", progress=False)
+    dataset = fiberaug.StreamingDataset(tmp_path / "set")
+    with pytest.raises(UsageError, match=r"AugMix cannot take \['mask'\].*RandAugment"):
+        fiberaug.DataLoader(dataset, 8, gpu_transform=AugMix())
+
+
+def test_a_crop_that_is_larger_than_the_image_is_refused(shards):
+    for fused in (True, False):
+        with pytest.raises(UsageError, match=r"RandomCrop is 64 px .* pad_if_needed"):
+            first(shards, gpu=[K.RandomCrop((64, 20))], fused=fused, **PLAIN)
 
 
 def test_boxes_outside_of_the_image_are_clipped_or_left_out(tmp_path):

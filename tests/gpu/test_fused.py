@@ -284,6 +284,5 @@ def test_a_normalisation_alone_is_a_step():
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(module, channels, says):
-    batch = Batch([module], (2, channels, 12, 13))
     with pytest.raises(UsageError, match=says):
-        batch.only_step()
+        Batch([module], (2, channels, 12, 13)).only_step()

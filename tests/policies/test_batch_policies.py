@@ -290,8 +290,8 @@ def test_masks_and_the_matrix_move_as_the_image_does(name, seed):
 def test_augmix_has_no_place_for_masks_and_points():
     operation = made("AugMix")
     assert operation.loses_points
-    with pytest.raises(fiberaug.UsageError, match="no place for masks"):
-        operation.run_mask(BATCH[:, :1], drawn(operation))
+    assert operation.loses_masks
+    assert made("RandAugment").loses_masks is None
 
 
 def test_erasing_moves_nothing():
