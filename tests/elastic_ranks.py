@@ -14,10 +14,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import albumentations as A
+import kornia.augmentation as K
 import torch
 import torch.distributed as dist
 
 import fiberaug
+from fiberaug.mixes import MixUp
 
 
 def dataset(shards, **options):
@@ -26,6 +28,18 @@ def dataset(shards, **options):
         [A.RandomResizedCrop((24, 24)), A.HorizontalFlip(), A.Normalize()]
     )
     return fiberaug.StreamingDataset(shards, transform=pipeline, seed=3, **options)
+
+
+def stage():
+    """What is done to batches, where that is on trial, too."""
+    return {
+        "gpu_transform": [
+            K.RandomHorizontalFlip(p=0.5),
+            K.RandomAffine(15.0, p=0.5),
+            K.ColorJiggle(0.2, 0.2, 0.2, 0.05, p=0.8),
+        ],
+        "batch_transform": MixUp(num_classes=4),
+    }
 
 
 def rows(batch):
@@ -55,6 +69,7 @@ def run_rank(rank, command, store):
         dataset(command["shards"]),
         command["batch"] // world,
         num_workers=command["workers"],
+        **(stage() if command["staged"] else {}),
     )
     if state.exists():
         loader.load_state_dict(json.loads(state.read_text()))

@@ -10,8 +10,8 @@ from fiberaug.benching.hints import Hint, Trials, give_hints
 from fiberaug.benching.opened import Opened, open_set, with_form
 from fiberaug.benching.operations import OperationCost, measure_operations, within
 from fiberaug.benching.options import BenchOptions, usable_cpus
-from fiberaug.benching.placement import Placement, measure_placement, read_recipe
 from fiberaug.benching.photos import Ceilings, measure_ceilings
+from fiberaug.benching.placement import Placement, measure_placement, read_recipe
 from fiberaug.benching.stages import StageTimes, measure_stages, samples_for
 from fiberaug.benching.trying import try_otherwise
 from fiberaug.benching.turns import (
@@ -64,7 +64,8 @@ def run_bench(options: BenchOptions) -> Bench:
     Freed memory stays with this process from then on, as with a worker.
 
     It takes about ``seconds`` for each number of workers and three times as long for
-    the rest, and longer where a few batches take longer than that.
+    the rest, and longer where a few batches take longer than that; the placement takes
+    as long for each of up to four cuts.
 
     Args:
         options: The set, the recipe, and how long.
@@ -131,7 +132,8 @@ class _Rows:
         self, opened: Opened, times: StageTimes, seconds: float, cpus: int
     ) -> None:
         self._opened, self._cpus = opened, cpus
-        self._each_s, self._seconds = max(times.stages.whole, 1e-7), seconds
+        longest = max(times.stages.whole, times.received, times.developed)
+        self._each_s, self._seconds = max(longest, 1e-7), seconds
 
     def __call__(self, workers: int) -> int:
         size, busy = self._opened.batch_size, max(1, workers)

@@ -125,8 +125,7 @@ def to_yaml(recipe: Recipe) -> str:
         if isinstance(section, list):
             lines.append(f"{name}:" if section else f"{name}: []")
             for operation in section:
-                ((key, given),) = operation.items()
-                lines.append(f"  - {_in_line({key: given or {}})}")
+                lines.append(f"  - {_in_line(operation)}")
         else:
             lines.append(_in_line({name: section}))
     return "\n".join(lines)

@@ -23,7 +23,14 @@ from fiberaug.shards.pool import ShardPool
 from fiberaug.staging import BatchStage
 from fiberaug.transport import Builder, Request
 
-__all__ = ["Opened", "Photo", "default_device", "open_set", "single_threaded", "with_form"]
+__all__ = [
+    "Opened",
+    "Photo",
+    "default_device",
+    "open_set",
+    "single_threaded",
+    "with_form",
+]
 
 _PREFETCH = 2
 _PAD_TO = 32

@@ -33,7 +33,9 @@ __all__ = [
 _RACED = 3
 """Cuts that are measured as whole loaders, besides the present one."""
 _WORTH = 0.05
-"""What a cut has to gain: less is within the spread of measurements."""
+"""What a cut has to gain to be worth a change."""
+_DISTURBED = 0.15
+"""Of the CPUs: where other programs use more, rates are not to be trusted."""
 
 
 class StepCost(NamedTuple):
@@ -80,10 +82,14 @@ class Placement(NamedTuple):
     cuts: list[Cut]
     present: Cut
     best: Cut
-    """The present one, unless another was measured to be at least 5 % faster."""
+    """The present one, unless another was measured to be at least 5 % faster, and
+    faster in each round than the present one in any."""
 
     recipe: Recipe
     """Of the best cut."""
+
+    sure: bool
+    """Whether other programs left the CPUs alone, as far as is known."""
 
 
 def read_recipe(given: Any) -> Recipe:  # noqa: ANN401  # see BenchOptions
@@ -127,8 +133,8 @@ def measure_placement(
     steps, present = steps_of(recipe), present_cut(recipe)
     opened: dict[int, Opened] = {}
     cuts: list[Cut] = []
+    tell("cuts")
     for number in cuts_of(recipe, steps):
-        tell("cuts")
         name = said(steps, number)
         given = replace(options, recipe=cut_at(recipe, steps, number), device=device)
         try:
@@ -145,10 +151,15 @@ def measure_placement(
         cuts.append(Cut(number, name, "", times, workers, guesses[workers]))
     tell("operations")
     costs = _costs(steps, opened, options.seconds / 4, samples)
-    cuts = _raced(cuts, present, opened, options.seconds, rows, tell)
+    tell("loaders of cuts")
+    cuts = _raced(cuts, present, opened, options.seconds, rows)
     now = next(cut for cut in cuts if cut.steps == present)
     best = recommended(cuts, now)
-    return Placement(device, costs, cuts, now, best, cut_at(recipe, steps, best.steps))
+    others = [cut.speed.others or 0.0 for cut in cuts if cut.speed is not None]
+    return Placement(
+        device, costs, cuts, now, best, cut_at(recipe, steps, best.steps),
+        sure=max(others) < _DISTURBED * cpus,
+    )  # fmt: skip
 
 
 def estimate(times: StageTimes, workers: int, cpus: int) -> float:
@@ -167,14 +178,21 @@ def estimate(times: StageTimes, workers: int, cpus: int) -> float:
 
 
 def recommended(cuts: Sequence[Cut], present: Cut) -> Cut:
-    """Return the fastest cut, as measured; the present one unless that is worth it."""
-    measured = [cut for cut in cuts if cut.speed is not None]
-    best = max(measured, key=_rate, default=present)
-    return best if _rate(best) > (1 + _WORTH) * _rate(present) else present
+    """Return the fastest cut, as measured; the present one unless that is worth it.
 
-
-def _rate(cut: Cut) -> float:
-    return 0.0 if cut.speed is None else cut.speed.images_per_s
+    Args:
+        cuts: All of them.
+        present: The one of the recipe as it is, measured.
+    """
+    now = present.speed
+    if now is None:
+        return present
+    best, fastest = present, (1 + _WORTH) * now.images_per_s
+    for cut in cuts:
+        speed = cut.speed
+        if speed and speed.images_per_s > fastest and speed.low > now.high:
+            best, fastest = cut, speed.images_per_s
+    return best
 
 
 def _fewest(guesses: dict[int, float]) -> int:
@@ -191,13 +209,11 @@ def _costs(
     in_workers: dict[int, OperationCost] = {}
     for cost in measure_operations(opened[last], samples, seconds):
         number = int(cost.path.partition(".")[0])
-        before = in_workers.get(number)
-        if before is not None:  # operations of a composition
-            cost = cost._replace(
-                seconds=cost.seconds + before.seconds,
-                applied=max(cost.applied, before.applied),
-            )
-        in_workers[number] = cost
+        before = in_workers.get(number, cost._replace(seconds=0.0))
+        in_workers[number] = cost._replace(  # of a composition: all of its operations
+            seconds=before.seconds + cost.seconds,
+            applied=max(before.applied, cost.applied),
+        )
     on_batches = dict(
         enumerate(measure_batch_operations(opened[first], seconds), start=first)
     )
@@ -213,7 +229,6 @@ def _raced(
     opened: dict[int, Opened],
     seconds: float,
     rows: Callable[[StageTimes, int], int],
-    tell: Callable[[str], None],
 ) -> list[Cut]:
     """Return the cuts, the present one and the most promising ones measured."""
     others = sorted(
@@ -226,6 +241,6 @@ def _raced(
         for cut in chosen
         if cut.times is not None
     ]
-    speeds = race(entries, seconds, lambda _: tell("loaders of cuts"))
+    speeds = race(entries, seconds)
     found = {cut.steps: speed for cut, speed in zip(chosen, speeds, strict=True)}
     return [cut._replace(speed=found.get(cut.steps)) for cut in cuts]

@@ -6,6 +6,7 @@ from typing import Any
 
 from fiberaug.benching.benching import Bench
 from fiberaug.benching.operations import OperationCost
+from fiberaug.benching.placement_report import describe_placement, tell_placement
 from fiberaug.benching.verdict import parts
 from fiberaug.decode import turbo
 from fiberaug.sizes import counted, format_bytes
@@ -42,7 +43,7 @@ def describe(bench: Bench) -> dict[str, Any]:
     """
     times, verdict, step = bench.times, bench.verdict, bench.step
     kinds = [kind._asdict() for kind in bench.ceilings.kinds]
-    whole = times.stages.whole
+    whole, placement = times.stages.whole, bench.placement
     return {
         "v": _V, "samples": bench.rows, "shards": bench.shards,
         "batch_size": bench.options.batch_size, "cpus": bench.cpus,
@@ -66,6 +67,7 @@ def describe(bench: Bench) -> dict[str, Any]:
             for name, stages in bench.trials._asdict().items()
         },
         "hints": [hint._asdict() for hint in bench.hints],
+        "placement": None if placement is None else describe_placement(placement),
     }  # fmt: skip
 
 
@@ -98,6 +100,9 @@ def tell(bench: Bench) -> Iterator[str]:
     for hint in bench.hints:
         lines = wrap(hint.text, _WIDTH) + wrap(hint.remedy, _WIDTH)
         yield from (f"{'   ' if at else '-> '}{line}" for at, line in enumerate(lines))
+    if bench.placement is not None:
+        yield ""
+        yield from tell_placement(bench.placement)
 
 
 def _stages(bench: Bench) -> Iterator[str]:
@@ -117,7 +122,8 @@ def _stages(bench: Bench) -> Iterator[str]:
     )
     if times.developed:
         where = "the GPU" if times.gpu else "all of torch's threads"
-        yield f"  (batch operations by the clock, on {where}: {times.developed * 1e6:,.0f} us)"
+        developed = f"{times.developed * 1e6:,.0f} us"
+        yield f"  (batch operations by the clock, on {where}: {developed})"
 
 
 def _operations(costs: list[OperationCost], whole: float) -> Iterator[str]:

@@ -85,8 +85,8 @@ class StageTimes(NamedTuple):
     """Of the tensors of the first batch."""
 
     developed: float = 0.0
-    """Seconds by the clock that batch operations and blends take for a sample: on a GPU,
-    or on CPU tensors with all of torch's threads."""
+    """Seconds by the clock that batch operations and blends take for a sample: on a
+    GPU, or on CPU tensors with all of torch's threads."""
 
     gpu: bool = False
     """Whether that is a GPU's time."""

@@ -14,7 +14,14 @@ from fiberaug.benching.options import usable_cpus
 from fiberaug.loader import DataLoader
 from fiberaug.parity.timing import cpu_seconds
 
-__all__ = ["ROUNDS", "LoaderSpeed", "StepWait", "measure_loaders", "measure_steps", "race"]
+__all__ = [
+    "ROUNDS",
+    "LoaderSpeed",
+    "StepWait",
+    "measure_loaders",
+    "measure_steps",
+    "race",
+]
 
 ROUNDS = 3
 

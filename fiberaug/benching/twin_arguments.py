@@ -21,7 +21,7 @@ _SIGMAS = 3.5
 """Of a kernel to each side, where Albumentations computes its size."""
 
 
-class NoTwin(Exception):  # noqa: N818  # an answer, not an error
+class NoTwin(Exception):  # an answer, not an error
     """These arguments cannot be said otherwise; the message is the reason."""
 
 
@@ -108,7 +108,7 @@ def _affine(given: Arguments) -> dict[str, Any]:
     x, y = _axes("scale", given["scale"], 1)
     if [*x, *y] != [1, 1, 1, 1]:
         made["scale"] = x if given["keep_ratio"] else [*x, *y]
-    if given["translate_px"] not in {None, 0}:
+    if given["translate_px"] is not None and given["translate_px"] != 0:
         raise NoTwin("translate_px is in pixels, and batches know shares alone")
     if given["translate_percent"] is not None:
         axes = _axes("translate_percent", given["translate_percent"], 0)

@@ -168,12 +168,6 @@ TWINS: Sequence[Twin] = (
         of_batch={"additions": [0, 0]},
     ),
     Twin(worker="Posterize", batch="RandomPosterize", how="posterized"),
-    Twin(
-        worker="Equalize",
-        batch="RandomEqualize",
-        of_worker={"mode": "pil", "by_channels": True},
-        near="some levels differ by up to 6 of 255",
-    ),
     Twin(worker="InvertImg", batch="RandomInvert", of_batch={"max_val": 1}),
     Twin(
         worker="RandomGamma",
@@ -195,6 +189,7 @@ TWINS: Sequence[Twin] = (
 _APART = {
     "CLAHE": "batches do to each colour what it does to lightness",
     "CoarseDropout": "batches erase one rectangle of an area, it holes of given sides",
+    "Equalize": "the two spread levels otherwise",
     "Erasing": "batches erase in masks, too; fiberaug's RandomErasing is on both sides",
     "MotionBlur": "it draws the size and the place of its kernel, batches do not",
     "Normalize": "behind it colours are not in [0, 1], as batches need them",
@@ -205,6 +200,7 @@ _APART = {
 _APART_BATCH = {
     "Normalize": "as the last operation it belongs into the section normalize",
     "RandomClahe": "workers do to lightness what it does to each colour",
+    "RandomEqualize": "the two spread levels otherwise",
     "RandomErasing": "workers leave masks as they are; fiberaug.RandomErasing is twin",
     "RandomMotionBlur": "in workers the place of the kernel is drawn, too",
     "RandomPerspective": _APART["Perspective"],

@@ -32,6 +32,13 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     train_step_ms: Annotated[
         float | None, typer.Option(help="Your step for a batch, ms: is it kept busy?")
     ] = None,
+    placement: Annotated[
+        bool, typer.Option("--placement", help="Workers or batches: what goes where?")
+    ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Of batch operations; default: cuda, or cpu without."),
+    ] = None,
     index_dir: Annotated[
         Path | None, typer.Option(help="Folder of the indexes.")
     ] = None,
@@ -56,7 +63,7 @@ def command(  # noqa: PLR0917  # Typer makes options of them
             fields=fields, split=split, decode=decode,
             tile=None if tile is None else parse_sides(tile, name="--tile"),
             index_dir=index_dir, cache_dir=cache_dir, train_step_ms=train_step_ms,
-            progress=not as_json,
+            placement=placement, device=device, progress=not as_json,
         )
     )  # fmt: skip
     if as_json:

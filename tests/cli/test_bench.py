@@ -10,6 +10,7 @@ from rendered_jpegs import soft_noise
 from typer.testing import CliRunner
 
 from fiberaug.cli.main import app
+from fiberaug.recipe import Recipe
 
 RECIPE = """
 version: 1
@@ -22,10 +23,11 @@ NAMES = {
     "": {
         "v", "samples", "shards", "batch_size", "cpus", "compiled_decoder", "stages_s",
         "measured", "operations", "ceilings", "loaders", "verdict", "step", "trials",
-        "hints",
+        "hints", "placement",
     },
     "stages_s": {
-        "reading", "decode", "augment", "collate", "transport", "finish", "whole",
+        "reading", "decode", "augment", "draw", "collate", "transport", "finish",
+        "batch", "whole",
     },
     "ceilings": {
         "first_read", "store_bytes_per_s", "read", "decode", "photos", "bytes",
@@ -110,6 +112,65 @@ def test_a_program_gets_the_same_names_each_time(quick):
     assert all(loader["images"] % 8 == 0 for loader in found["loaders"])
 
 
+BATCHES = """
+version: 1
+cpu:
+  - RandomResizedCrop: {size: [32, 32]}
+gpu:
+  - RandomHorizontalFlip: {p: 0.5}
+  - ColorJitter: {brightness: 0.2, p: 0.9}
+batch:
+  - MixUp: {num_classes: 100}
+normalize: {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}
+"""
+PLACED = {
+    "": {"device", "steps", "cuts", "present", "best", "sure", "recipe"},
+    "steps": {"name", "worker", "batch", "note", "in_workers", "on_batches"},
+    "cuts": {
+        "steps", "name", "refused", "seconds", "workers", "estimate", "measured",
+    },
+}  # fmt: skip
+
+
+def test_batch_operations_have_a_line_of_their_own(quick, recipe):
+    recipe.write_text(BATCHES)
+    result = ran(*quick)
+
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    for words in (
+        r"  drawing for batch operations +\d+ +\d+%",
+        r"  batch operations \(main process\) +\d+ +\d+%",
+        r"  \(batch operations by the clock, on all of torch's threads: [\d,]+ us\)",
+    ):
+        assert re.search(words, result.stdout), words
+    assert "placement" not in result.stdout
+
+
+def test_the_placement_is_told_to_people_and_to_programs(quick, recipe):
+    recipe.write_text(BATCHES)
+    told = ran(*quick, "--placement", "--device", "cpu")
+    assert (told.exit_code, told.stderr) == (0, ""), told.output
+    for words in (
+        r"  HorizontalFlip -> RandomHorizontalFlip +\d+",
+        r"  batches from HorizontalFlip on \(present\) +[\d,]+ +[\d,]+ +[\d,]+",
+        r"placement  present: [\d,]+ images/s \(batches from HorizontalFlip on\)",
+        r"           (leave it so|best: [\w ]+: [\d,]+ images/s \(measured\))",
+        r"There is no GPU here",
+    ):
+        assert re.search(words, told.stdout), words
+    assert max(map(len, told.stdout.splitlines())) <= 110
+
+    found = json.loads(ran(*quick, "--placement", "--json").stdout)["placement"]
+    for name, names in PLACED.items():
+        value = found[name] if name else found
+        rows = value if isinstance(value, list) else [value]
+        assert all(set(row) == names for row in rows), name
+    assert [cut["steps"] for cut in found["cuts"]] == [0, 1, 2, 3]
+    assert found["present"] == 1
+    assert Recipe.from_dict(found["recipe"])
+    assert found["cuts"][1]["measured"]["images"] > 0
+
+
 def test_without_a_recipe_photos_are_decoded_and_no_more(shards):
     options = ("--seconds", 0.05, "--batch-size", 8, "--workers", 0, "--json")
     found = json.loads(ran(shards, *options).stdout)
@@ -154,6 +215,8 @@ def test_a_mistake_is_one_line_with_its_code(shards, tmp_path):
         ((shards, "--tile", "small"), "--tile"),
         ((shards, "--decode", "quick"), "decode"),
         ((shards, "--fields", "none"), "fields"),
+        ((shards, "--placement"), "--recipe"),
+        ((shards, "--device", "abacus"), "device"),
     ):
         result = ran(*arguments)
         assert result.exit_code in {2, 4}, (arguments, result.output)

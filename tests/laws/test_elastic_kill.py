@@ -24,12 +24,13 @@ AHEAD = 10  # steps that four workers can have done before a rank asks for them
 class Ranks:
     """Ranks that are started, watched and killed."""
 
-    def __init__(self, folder, shards, epochs):
+    def __init__(self, folder, shards, epochs, staged):
         self.folder, self.state = folder, folder / "state.json"
         self.workers_killed = 0
         self.errors = (folder / "errors.txt").open("w+")
         self.command = {
             "shards": shards, "state": str(self.state), "epochs": epochs,
+            "staged": staged,
         }  # fmt: skip
         self.server = subprocess.Popen(
             [sys.executable, elastic_ranks.__file__],
@@ -119,9 +120,10 @@ def read_lines(path):
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-def unbroken(shards, epochs, batch_size=32):
+def unbroken(shards, epochs, staged, batch_size=32):
     """(epoch, position) to its row, of one process that nobody disturbs."""
-    loader = fiberaug.DataLoader(elastic_ranks.dataset(shards), batch_size)
+    stage = elastic_ranks.stage() if staged else {}
+    loader = fiberaug.DataLoader(elastic_ranks.dataset(shards), batch_size, **stage)
     rows = [
         row
         for _ in range(epochs)
@@ -136,15 +138,15 @@ def unbroken(shards, epochs, batch_size=32):
     return {(row[0], row[1]): row for row in rows}
 
 
-def check(folder, shards, *, restarts, epochs, most, seed):
+def check(folder, shards, *, restarts, epochs, most, seed, staged=False):
     """Kill ``restarts`` times, then run to the end; return what happened in figures."""
     rng = random.Random(seed)
-    whole = unbroken(shards, epochs)
+    whole = unbroken(shards, epochs, staged)
     count = len(whole) // epochs
     deliveries = {}
     accepted, ends = [], {0}
     kills = again = 0
-    with Ranks(folder, shards, epochs) as ranks:
+    with Ranks(folder, shards, epochs, staged) as ranks:
         for number in range(restarts + 1):
             last = number == restarts
             after = None if last else rng.randint(1, most)
@@ -173,9 +175,11 @@ def check(folder, shards, *, restarts, epochs, most, seed):
 
 
 @pytest.mark.timeout(200)
-def test_three_kills_of_a_synthetic_run_change_nothing(tmp_path):
+@pytest.mark.parametrize("staged", [False, True], ids=["samples", "batches"])
+def test_three_kills_of_a_synthetic_run_change_nothing(tmp_path, staged):
     fiberaug.convert(samples(400), tmp_path / "set", shard_size="60kB", progress=False)
-    found = check(tmp_path, str(tmp_path / "set"), restarts=3, epochs=2, most=9, seed=1)
+    shards = str(tmp_path / "set")
+    found = check(tmp_path, shards, restarts=3, epochs=2, most=9, seed=1, staged=staged)
 
     assert found["kills"] == 3
 
