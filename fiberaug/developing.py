@@ -12,6 +12,7 @@ import torch
 
 from fiberaug.augment.normalize import Finish
 from fiberaug.collate import Ragged
+from fiberaug.errors import UsageError
 from fiberaug.gpu.program import Program
 from fiberaug.gpu.running import Drawn
 from fiberaug.staging import BatchStage, Blending
@@ -139,25 +140,42 @@ class Developer:
         return value.to(self._stream.device, non_blocking=True)
 
     def _masks(self, masks: Any, program: Program, drawn: Drawn) -> Any:  # noqa: ANN401
-        """Return masks after the operations; a list of them has any number a row."""
-        owners = None
-        if isinstance(masks, list):
-            counts = [len(row) for row in masks]
-            if not sum(counts):
-                return self._empty(masks, program, drawn)
-            owners = [row for row, count in enumerate(counts) for _ in range(count)]
-            flat = torch.cat([row for row in masks if len(row)])
-        else:
-            flat = masks
-        planes = self._moved(flat).float()[:, None]
-        made = program.run_mask(planes, drawn, owners)[:, 0].round().to(flat.dtype)
-        return made if owners is None else list(torch.split(made, counts))
+        """Return masks after the operations.
 
-    @staticmethod
-    def _empty(masks: list[torch.Tensor], program: Program, drawn: Drawn) -> Any:  # noqa: ANN401
-        probe = torch.zeros((1, 1, *masks[0].shape[-2:]))
-        size = program.run_mask(probe, drawn, [0]).shape[-2:]
-        return [row.new_zeros((0, *size)) for row in masks]
+        Args:
+            masks: [B, H, W]; or for each row [H, W], [N, H, W], or None.
+            program: The operations.
+            drawn: What was drawn for them.
+        """
+        if not isinstance(masks, list):
+            return self._run_masks(masks, program, drawn, None)
+        there = [(row, mask) for row, mask in enumerate(masks) if mask is not None]
+        planes = [mask.reshape(-1, *mask.shape[-2:]) for _, mask in there]
+        owners = [row for (row, _), own in zip(there, planes, strict=True) for _ in own]
+        made = list(masks)
+        if owners:
+            run = self._run_masks(torch.cat(planes), program, drawn, owners)
+            parts = list(torch.split(run, [len(own) for own in planes]))
+        else:  # as many as there were, in their new size
+            parts = [
+                self._run_masks(
+                    own.new_zeros((1, *own.shape[1:])), program, drawn, [0]
+                )[:0]
+                for own in planes
+            ]
+        for (row, mask), part in zip(there, parts, strict=True):
+            made[row] = part.reshape(*mask.shape[:-2], *part.shape[-2:])
+        return made
+
+    def _run_masks(
+        self,
+        masks: torch.Tensor,
+        program: Program,
+        drawn: Drawn,
+        owners: list[int] | None,
+    ) -> torch.Tensor:
+        planes = self._moved(masks).float()[:, None]
+        return program.run_mask(planes, drawn, owners)[:, 0].round().to(masks.dtype)
 
     def _blended(
         self, image: torch.Tensor, batch: dict[str, Any], blending: Blending
@@ -166,7 +184,13 @@ class Developer:
         partners, draws = torch.tensor(blending.partners), blending.draws
         mask = batch.get("mask")
         if isinstance(mask, torch.Tensor):
-            batch["mask"] = mix.blend_mask(mask, partners, draws)
+            batch["mask"] = mix.blend_mask(self._moved(mask), partners, draws)
+        elif mask is not None:
+            raise UsageError(
+                f"{mix.name} mixes masks, and some samples of the batch have none: make"
+                " 'mask' a field that every sample has, or leave it out",
+                stage="augment",
+            )
         return mix.blend(image, partners, draws)
 
 

@@ -108,31 +108,29 @@ def _when_applied(cost: Any) -> str:  # noqa: ANN401  # of either side
 
 def _cuts(placement: Placement) -> Iterator[str]:
     yield (
-        f"{'one image, us: the recipe cut':<42}{'worker':>8}{'main':>8}"
-        f"{placement.device:>8}{'estimate':>10}  measured, images/s"
+        f"{'one image, us: the recipe cut':<42}{'worker':>7}{'main':>7}"
+        f"{placement.device:>7}{'estimate':>10}{'workers':>8}  measured, images/s"
     )
     for cut in placement.cuts:
-        name = cut.name + " (present)" * (cut == placement.present)
+        mark = "*" if cut == placement.present else " "
         if cut.times is None:
-            yield f"  {name:<40.40}  cannot be: {_line(cut.refused)}"
+            yield f"{mark} {cut.name:<40.40}  cannot be: {_line(cut.refused)}"
             continue
-        times = cut.times
+        times, speed = cut.times, cut.speed
         measured = ""
-        if cut.speed is not None:
-            speed = cut.speed
-            measured = (
-                f"{speed.images_per_s:>8,.0f} ({speed.low:,.0f}, {speed.high:,.0f}),"
-                f" workers: {cut.workers}"
-            )
+        if speed is not None:
+            spread = f"({speed.low:,.0f}, {speed.high:,.0f})"
+            measured = f"{speed.images_per_s:>9,.0f} {spread}"
         yield (
-            f"  {name:<40.40}{times.worker * 1e6:>8,.0f}{times.received * 1e6:>8,.0f}"
-            f"{times.developed * 1e6:>8,.0f}{cut.estimate:>10,.0f}{measured}"
-        ).rstrip()
+            f"{mark} {cut.name:<40.40}{times.worker * 1e6:>7,.0f}"
+            f"{times.received * 1e6:>7,.0f}{times.developed * 1e6:>7,.0f}"
+            f"{cut.estimate:>10,.0f}{cut.workers:>8}{measured}"
+        )
 
 
 def _line(text: str) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= 70 else f"{words[:67]}..."
+    return words if len(words) <= 54 else f"{words[:51]}..."
 
 
 def _verdict(placement: Placement) -> Iterator[str]:

@@ -163,3 +163,25 @@ def test_normalisation_comes_after_batch_operations(shards):
         (before,) = plain[position][1]
         assert 0 <= before.min() <= before.max() <= 1
         torch.testing.assert_close(image, (before - mean) / std)
+
+
+def some(count):
+    """Scenes of which every other has no mask, and no instances."""
+    for i in range(count):
+        sample = scene(i)
+        if i % 2:
+            del sample["mask"], sample["masks.npz"]
+        yield sample
+
+
+def test_samples_without_a_mask_have_none_afterwards(tmp_path):
+    fiberaug.convert(some(16), tmp_path / "set", encode="png", progress=False)
+    fields = {n + "?" * n.startswith("mask"): member for n, member in FIELDS.items()}
+    gpu = [K.Resize((30, 42)), K.RandomHorizontalFlip(p=0.5)]
+    run = loader(tmp_path / "set", 8, cpu=[A.NoOp()], gpu=gpu, fields=fields)
+    for record, (mask, masks) in rows(run, ("mask", "masks")).values():
+        assert (mask is None) == (masks is None) == bool(int(record.key[1:]) % 2)
+        if mask is not None:
+            assert mask.shape == (30, 42)
+            assert masks.shape == (2, 30, 42)
+            assert torch.equal(masks.bool().any(0), mask > 0)

@@ -39,7 +39,7 @@ gpu:
   - RandomGamma: {gamma: [0.8, 1.2], p: 0.7}
   - RandomElasticTransform: {p: 0.3}
 batch:
-  - MixUp: {num_classes: 3}
+  - MixUp: {num_classes: 9}
 normalize: {mean: [0.5, 0.5, 0.5], std: [0.2, 0.2, 0.2]}
 """)
 
@@ -84,7 +84,7 @@ def test_every_cut_of_a_set_delivers_the_same_samples(write_set):
             batches = list(loader)
         assert {tuple(batch["image"].shape[1:]) for batch in batches} == {(3, 24, 32)}
         assert {batch["image"].dtype for batch in batches} == {torch.float32}
-        assert {batch["label"].shape[1] for batch in batches} == {3}
+        assert {batch["label"].shape[1] for batch in batches} == {9}
         found.append([key for batch in batches for key in batch["__key__"]])
     assert found[0] == found[1] == found[2]
 

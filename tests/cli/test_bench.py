@@ -152,7 +152,7 @@ def test_the_placement_is_told_to_people_and_to_programs(quick, recipe):
     assert (told.exit_code, told.stderr) == (0, ""), told.output
     for words in (
         r"  HorizontalFlip -> RandomHorizontalFlip +\d+",
-        r"  batches from HorizontalFlip on \(present\) +[\d,]+ +[\d,]+ +[\d,]+",
+        r"\* batches from HorizontalFlip on +[\d,]+ +[\d,]+ +[\d,]+",
         r"placement  present: [\d,]+ images/s \(batches from HorizontalFlip on\)",
         r"           (leave it so|best: [\w ]+: [\d,]+ images/s \(measured\))",
         r"There is no GPU here",
