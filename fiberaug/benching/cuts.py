@@ -124,8 +124,7 @@ def to_yaml(recipe: Recipe) -> str:
     for name, section in recipe.to_dict().items():
         if isinstance(section, list):
             lines.append(f"{name}:" if section else f"{name}: []")
-            for operation in section:
-                lines.append(f"  - {_in_line(operation)}")
+            lines += [f"  - {_in_line(operation)}" for operation in section]
         else:
             lines.append(_in_line({name: section}))
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from fiberaug.benching.batches import measure_batch_operations
 from fiberaug.benching.cuts import cut_at, cuts_of, steps_of
 from fiberaug.benching.opened import open_set, with_form
 from fiberaug.benching.options import BenchOptions
-from fiberaug.benching.photos import measure_ceilings
+from fiberaug.benching.photos import Ceilings, measure_ceilings
 from fiberaug.benching.placement import (
     Cut,
     Placement,
@@ -22,7 +22,13 @@ from fiberaug.benching.placement import (
     recommended,
 )
 from fiberaug.benching.placement_report import describe_placement, tell_placement
-from fiberaug.benching.stages import Stages, StageTimes, measure_stages
+from fiberaug.benching.stages import (
+    Stages,
+    StageTimes,
+    _Cost,
+    _stages,
+    measure_stages,
+)
 from fiberaug.benching.turns import LoaderSpeed
 from fiberaug.benching.verdict import judge, parts
 from fiberaug.errors import UsageError
@@ -222,6 +228,18 @@ def test_what_batch_operations_take_is_in_their_own_stages(write_set):
     assert judge(cost, ceilings, [speed(10.0)], 2).limit == "batch"
 
 
+def test_drawing_is_a_part_of_building_and_counted_once():
+    cost = _Cost(
+        build=10.0, transport=1.0, finish=2.0, draw=3.0, batch=4.0, received=6.0,
+        decode_wall=2.0, augment_wall=1.0, build_wall=10.0, samples=1, failures=0,
+        pixels=1.0, bytes=1,
+    )  # fmt: skip
+    assert _stages([cost]) == Stages(
+        decode=2.0, augment=1.0, collate=4.0, transport=1.0, finish=2.0, draw=3.0,
+        batch=4.0,
+    )  # fmt: skip
+
+
 def test_a_gpu_that_is_busy_limits():
     ceilings = measure_free()
     for device, limit in ((900, "device"), (500, "decode")):
@@ -233,8 +251,6 @@ def test_a_gpu_that_is_busy_limits():
 
 def measure_free():
     """Return ceilings of a set that is read for nothing."""
-    from fiberaug.benching.photos import Ceilings
-
     return Ceilings(
         first_read=0.0, store_bytes_per_s=None, read=0.0, decode=0.0, photos=1,
         bytes=1.0, pixels=1.0, kinds=(), known_sound=1.0, seekable=0.0, broken=0,
