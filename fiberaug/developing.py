@@ -26,10 +26,18 @@ class SideStream:
 
     Args:
         device: Where tensors are put; None leaves them in memory.
+
+    Raises:
+        UsageError: There is no such device.
     """
 
     def __init__(self, device: str | torch.device | None) -> None:
         self.device = torch.device("cpu" if device is None else device)
+        if self.beside and not torch.cuda.is_available():
+            raise UsageError(
+                f"device={str(device)!r}: torch finds no CUDA device here; leave device"
+                " out, or install a build of torch for it"
+            )
         self._stream: torch.cuda.Stream | None = None
 
     @property
@@ -123,8 +131,8 @@ class Developer:
                 dtype=self._dtype if last else None,
                 memory_format=self._format if last else None,
             )
-            for name in ("mask", "masks"):
-                if program.moves and batch.get(name) is not None:
+            for name in self._stage.mask_fields if program.moves else ():
+                if batch.get(name) is not None:
                     batch[name] = self._masks(batch[name], program, drawn)
         if message.blending is not None:
             image = self._blended(image, batch, message.blending)

@@ -138,7 +138,7 @@ class DataLoader:
             prefetch_factor,
             persistent_workers,
         )
-        self.device = device
+        self.device, self.dtype, self.channels_last = device, dtype, channels_last
         dataset.serve(self)
         self.log = None if log is None else RecordLog(log, rank=dataset.rank)
         self.stage = resolve_stage(

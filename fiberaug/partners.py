@@ -64,6 +64,11 @@ class Units:
             made = self._made[position] = self._deliver(position)
         return made
 
+    def is_masked(self, position: int) -> bool:
+        """Return whether the sample of a position is broken, and stands for nothing."""
+        made = self.sample(position)
+        return made.is_pad and not made.packed.shape
+
     def draw(self, number: int, position: int, view: int) -> RowDraw:
         """Return what a mix draws for a position."""
         plan, size = self._plan, self._plan.unit
@@ -96,6 +101,8 @@ class Units:
         if not draw.applied:
             return view
         first = position // plan.unit * plan.unit
+        if any(self.is_masked(first + row) for row in draw.partners):
+            return view
         others = [_view_of(self.sample(first + row), at) for row in draw.partners]
         fields = mix.compose(view.fields, [other.fields for other in others], draw)
         leaf = plan.first_leaf + number

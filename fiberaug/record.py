@@ -253,6 +253,9 @@ class RecordContext:
     """``path``, ``name`` and ``params`` of operations that are done to every sample in
     the consumer, such as Normalize."""
 
+    last: int | None = None
+    """The leaf that comes after them, such as MixUp."""
+
     def at(self, epoch: int) -> Self:
         """Return the same context in another epoch."""
         return replace(self, epoch=epoch)
@@ -274,10 +277,12 @@ class RecordContext:
     def _values(self, packed: PackedRecord) -> dict[str, Any]:
         leaves, position = self.leaves, packed.position
         operations: list[dict[str, Any]] = []
+        behind: list[dict[str, Any]] = []
         for number, params in packed.operations:
             path, name = leaves[number]
-            operations.append({"path": path, "name": name, "params": params})
-        operations += self.constant
+            one = {"path": path, "name": name, "params": params}
+            (behind if number == self.last else operations).append(one)
+        operations += (*self.constant, *behind)
         values: dict[str, Any] = {
             "v": VERSION,
             "key": packed.key,
@@ -335,6 +340,11 @@ class Records:
         views: int = 1,
     ) -> None:
         self._packed, self._context, self._views = packed, context, views
+
+    @property
+    def views(self) -> int:
+        """Views of a row."""
+        return self._views
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from fiberaug.batching import BatchFinisher
@@ -15,11 +16,19 @@ from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.making import Made, Setup
 from fiberaug.record import Record
-from fiberaug.resolving import context_with, recipe_with
+from fiberaug.resolving import context_with, normalization, recipe_with
 from fiberaug.staging import BatchStage
 from fiberaug.transport import Builder, Message
 
-__all__ = ["Run", "as_record", "compare", "remake", "replay_batch", "setup_of"]
+__all__ = [
+    "Run",
+    "as_levels",
+    "as_record",
+    "compare",
+    "remake",
+    "replay_batch",
+    "setup_of",
+]
 
 _STAGES = ("gpu.", "batch.")
 
@@ -33,6 +42,12 @@ class Run(NamedTuple):
 
     device: str | torch.device | None = None
     """Where batch operations run."""
+
+    dtype: torch.dtype | None = None
+    """Of images after them."""
+
+    channels_last: bool = False
+    """How they lie in memory then."""
 
     @property
     def recipe(self) -> str:
@@ -75,13 +90,39 @@ def replay_batch(records: Sequence[Record], run: Run) -> dict[str, Any]:
     builder.fill(message, staged)
     finish = BatchFinisher(
         dataset, targets="list", output=None, device=run.device, pin_memory=False,
-        pads=False, stage=stage,
+        pads=False, stage=stage, dtype=run.dtype, channels_last=run.channels_last,
     )  # fmt: skip
     with finish.stream():
         batch = finish(message, None, engine.finish)
         event = finish.stream.mark()
     finish.stream.hand_over(batch, event)
     found: dict[str, Any] = batch
+    return found
+
+
+def as_levels(batch: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Return the first row of a batch as one looks at it: arrays, levels of 8 bits.
+
+    Args:
+        batch: Of :func:`replay_batch`.
+        run: What it was made with.
+    """
+    row = {name: value[0] for name, value in batch.items() if name[:2] != "__"}
+    found = {
+        name: value.cpu().numpy() if isinstance(value, torch.Tensor) else value
+        for name, value in row.items()
+    }
+    image = row["image"].float().cpu()
+    if row["image"].dtype != torch.uint8:
+        normalize = normalization(run.dataset)
+        if normalize is not None:
+            mean, std = (torch.tensor(v).reshape(-1, 1, 1) for v in normalize)
+            image = image * std + mean
+        image *= 255
+    levels = image.round().clamp(0, 255).to(torch.uint8)
+    found["image"] = levels.permute(1, 2, 0).contiguous().numpy()
+    if isinstance(found.get("polygons"), list):
+        found["polygons"] = [np.asarray(one) for one in found["polygons"]]
     return found
 
 
@@ -241,7 +282,8 @@ def as_record(record: Any) -> Record:  # noqa: ANN401  # see fiberaug.replay
             raise UsageError(f"the record is no JSON: {error}") from error
     if isinstance(record, list | tuple) and record:
         raise UsageError(
-            f"these are the records of {len(record)} views; give one of them"
+            f"these are {len(record)} records, of views or of rows: give one of them,"
+            " or batch['record'] for a whole batch"
         )
     if not isinstance(record, Mapping):
         raise UsageError(f"record must be a Record, a mapping or JSON, got {record!r}")

@@ -12,14 +12,22 @@ from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.loader import DataLoader
 from fiberaug.record import Record, Records
-from fiberaug.remaking import Run, as_record, compare, remake, replay_batch, setup_of
+from fiberaug.remaking import (
+    Run,
+    as_levels,
+    as_record,
+    compare,
+    remake,
+    replay_batch,
+    setup_of,
+)
 from fiberaug.resolving import resolve_stage
 from fiberaug.runlog import MANIFEST, read_manifest
 from fiberaug.sample import Sample
 
-__all__ = ["Step", "open_run", "open_source", "replay", "replay_steps"]
+__all__ = ["Step", "open_run", "open_run_whole", "replay", "replay_steps"]
 
-Source = DataLoader | StreamingDataset | str | Path
+Source = DataLoader | StreamingDataset | Run | str | Path
 
 
 class Step(NamedTuple):
@@ -68,6 +76,11 @@ def replay(
     """
     run = open_source(source)
     if isinstance(record, Records):
+        if record.views > 1:
+            raise UsageError(
+                f"these are records of {record.views} views, and a batch is replayed"
+                " view by view: give the record of one, batch['record'][row][view]"
+            )
         return replay_batch([as_record(one) for one in record], run)
     record = as_record(record)
     if run.stage is not None:
@@ -93,7 +106,7 @@ def replay_steps(
 ) -> tuple[dict[str, Any], list[Step]]:
     """Return a sample's fields before normalisation, and what each operation made.
 
-    Batch operations and mixes are not among them.
+    Batch operations and mixes are one step, the last.
 
     Args:
         record: A record, its dict or its JSON.
@@ -103,7 +116,7 @@ def replay_steps(
         ReplayMismatch: See :func:`replay`.
     """
     steps: list[Step] = []
-    run = open_source(source)._replace(stage=None)
+    run = open_source(source)
     leaves = run.dataset.context(0).leaves
 
     def note(number: int, fields: Mapping[str, Any]) -> None:
@@ -112,26 +125,39 @@ def replay_steps(
 
     record = as_record(record)
     made = remake(record, run, Engine(setup_of(run, [record])), note)
-    compare(record, made, run)
-    return made.fields, steps
+    if run.stage is None:
+        compare(record, made, run)
+        return made.fields, steps
+    fields = as_levels(replay_batch([record], run), run)
+    steps.append(Step("batch", "batch", fields))
+    return fields, steps
 
 
 def open_source(source: Source) -> Run:
     """Return what a source says of a run."""
     if isinstance(source, DataLoader):
-        return Run(source.dataset, source.stage, source.device)
+        return Run(
+            source.dataset, source.stage, source.device, source.dtype,
+            source.channels_last,
+        )  # fmt: skip
+    if isinstance(source, Run):
+        return source
     if isinstance(source, StreamingDataset):
         return Run(source)
     return open_run_whole(source)
 
 
-def open_run_whole(folder: str | Path) -> Run:
+def open_run_whole(folder: str | Path, *, shards: str | None = None) -> Run:
     """Return the data set of a run and the stage of its loader.
+
+    Args:
+        folder: The run folder.
+        shards: Where the shards are now. None: where they were.
 
     Raises:
         UsageError: The run's pipeline, or an operation on batches, did not serialise.
     """
-    dataset = open_run(folder)
+    dataset = open_run(folder, shards=shards)
     said = _manifest(folder)["recipe"]
     sections = {name: said.get(name) or None for name in ("gpu", "batch")}
     for section in sections.values():

@@ -1,5 +1,6 @@
 """From what a loader and a recipe say of batches to the stage that does it."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
     from fiberaug.dataset import StreamingDataset
     from fiberaug.gpu.operation import Operation
 
-__all__ = ["context_with", "manifest_with", "recipe_with", "resolve_stage"]
+__all__ = [
+    "context_with",
+    "manifest_with",
+    "normalization",
+    "recipe_with",
+    "resolve_stage",
+]
 
 _POINTS = ("bboxes", "keypoints", "polygons")
 _MASKS = ("mask", "masks")
@@ -79,7 +86,7 @@ def _stage(
         if operations:
             program = Program(
                 operations, unit=plan.unit, seed=plan.seed, fused=fused,
-                normalize=_normalization(dataset),
+                normalize=normalization(dataset),
             )  # fmt: skip
     return BatchStage(
         program=program,
@@ -92,7 +99,7 @@ def _stage(
     )
 
 
-def _normalization(
+def normalization(
     dataset: "StreamingDataset",
 ) -> tuple[list[float], list[float]] | None:
     """Return (mean, std) of the last Normalize, of pixels in [0, 1], or None."""
@@ -116,8 +123,9 @@ def _operations(given: Any) -> "list[tuple[str, Operation]]":  # noqa: ANN401
         operations = build_gpu(given)
     else:
         operations = [operation for _, operation in operations_of(given)]
-    # Numbers, however they are nested: a run folder has them in a row.
-    return [(str(i), operation) for i, operation in enumerate(operations)]
+    # Numbers, however they are nested: a run folder has them in a row. Copies: what
+    # the user changes later would be drawn under the name of what was given.
+    return [(str(i), copy.deepcopy(op)) for i, op in enumerate(operations)]
 
 
 def _check(dataset: "StreamingDataset", stage: BatchStage) -> None:
@@ -129,6 +137,12 @@ def _check(dataset: "StreamingDataset", stage: BatchStage) -> None:
         mix.check([spec.name for spec in dataset.specs], stage.kinds)
     if stage.program is None:
         return
+    images = sorted(n for n, kind in stage.kinds.items() if kind == "image")
+    if stage.program.moves and images:
+        raise UsageError(
+            f"gpu_transform moves the pixels of 'image', and those of {images} would"
+            " stay: leave out what moves pixels, or these fields"
+        )
     for (path, name), operation in zip(
         stage.program.leaves, stage.program.operations, strict=True
     ):
@@ -158,9 +172,16 @@ def context_with(
     if stage is None:
         return context
     leaves = (*context.leaves, *stage.leaves)
+    last = [i for i, mix in enumerate(stage.mixes) if mix.phase == "blend"]
     recipe = recipe_with(dataset, stage)
     replayable = context.replayable and stage.why_not_replayable is None
-    return replace(context, leaves=leaves, recipe=recipe, replayable=replayable)
+    return replace(
+        context,
+        leaves=leaves,
+        recipe=recipe,
+        replayable=replayable,
+        last=stage.first_leaf + last[0] if last else None,
+    )
 
 
 def manifest_with(

@@ -86,19 +86,6 @@ class BatchStage:
     classes: int
     kinds: Mapping[str, str]
 
-    def __post_init__(self) -> None:
-        """Check that at most one mix blends.
-
-        Raises:
-            UsageError: There are more.
-        """
-        if len(self.blends) > 1:
-            names = [mix.name for mix in self.blends]
-            raise UsageError(
-                f"a batch is blended once, got {names}; MixUpOrCutMix switches between"
-                " the two"
-            )
-
     @property
     def mixing(self) -> Mixing:
         """What units are mixed by."""
@@ -108,6 +95,12 @@ class BatchStage:
     def blends(self) -> list[Blend]:
         """The mix that blends in the consumer, or none."""
         return [mix for mix in self.mixes if isinstance(mix, Blend)]
+
+    @property
+    def mask_fields(self) -> list[str]:
+        """Names of the fields that are masks."""
+        also = [name for name, kind in self.kinds.items() if kind == "mask"]
+        return [*dict.fromkeys(("mask", "masks", *also))]
 
     @property
     def changes(self) -> frozenset[str]:
@@ -195,8 +188,12 @@ class BatchStage:
             for _, packed in seen:
                 draw = unit.draw(number, made.packed.position, packed.view)
                 first = made.packed.position // self.unit * self.unit
-                apart = made.is_pad or not draw.applied
-                wanted.append((None if apart else first + draw.partners[0], draw))
+                partner = None
+                if draw.applied and not made.is_pad:
+                    partner = first + draw.partners[0]
+                    if unit.is_masked(partner):
+                        partner = None
+                wanted.append((partner, draw))
         for position, _ in wanted:
             if position is not None and position not in rows:
                 rows[position] = len(staged.rows)
@@ -233,13 +230,10 @@ class BatchStage:
             operations = [(first + n, pack(params)) for n, params in row.operations]
             fields = view.fields
             if row.matrix is not None:
-                fields = move_fields(fields, row.matrix, size, kind=self._kind)
+                fields = move_fields(fields, row.matrix, size)
             changed.append(View(fields, with_operations(view.packed, operations)))
         staged.rows = regrouped(staged.rows, changed)
         return size
-
-    def _kind(self, name: str) -> str:
-        return self.kinds.get(name, name)
 
     def _blend(self, staged: Staged, blending: Blending, size: tuple[int, int]) -> None:
         """Mix labels, and write partners into the records."""
@@ -278,14 +272,14 @@ def _labels(
     others: Sequence[View],
     draws: Sequence[RowDraw],
     classes: int,
-) -> list[NDArray[np.float32] | None]:
+) -> list[NDArray[np.float32] | float | None]:
     if mixed[0].fields.get("label") is None:
         return [None] * len(mixed)
     own = [view.fields["label"] for view in mixed]
     partners = [view.fields["label"] for view in others]
-    return list(
-        mix_labels(own, partners, draws, mix.num_classes or classes, mix.smoothing)
-    )
+    classes = mix.num_classes or classes
+    made = mix_labels(own, partners, draws, classes or None, mix.smoothing)
+    return made.tolist() if made.ndim == 1 else list(made)
 
 
 def _check_range(view: View) -> None:
@@ -296,14 +290,16 @@ def _check_range(view: View) -> None:
     if image.dtype.kind != "f":
         raise UsageError(
             f"batch operations take uint8 images, or float ones in [0, 1], got"
-            f" {image.dtype}; end the transform with A.ToFloat",
+            f" {image.dtype}; end the transform with A.ToFloat, and normalise with"
+            " K.Normalize in gpu_transform",
             **place,
         )
     low, high = float(image.min()), float(image.max())
     if not (low >= -1e-3 and high <= 1 + 1e-3):
         raise UsageError(
             f"batch operations take float images in [0, 1], got [{low:.4g},"
-            f" {high:.4g}]; make Normalize the last of the transform: there it is done"
-            " after the batch operations",
+            f" {high:.4g}]; a standard Normalize of uint8 images at the very end of the"
+            " transform is done after the batch operations; for any other put"
+            " K.Normalize into gpu_transform",
             **place,
         )

@@ -44,7 +44,7 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     """
     from fiberaug.decode.image import save_image
     from fiberaug.overlay import ANNOTATIONS, draw_annotations
-    from fiberaug.replaying import open_run, replay_steps
+    from fiberaug.replaying import open_run_whole, replay_steps
 
     for module in modules or ():
         try:
@@ -52,8 +52,9 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         except ImportError as error:
             raise UsageError(f"cannot import {module}: {error}") from error
     found = _find(log, key, epoch, view)
-    dataset = open_run(log, shards=shards)
-    fields, steps = replay_steps(found, dataset)
+    run = open_run_whole(log, shards=shards)
+    dataset = run.dataset
+    fields, steps = replay_steps(found, run)
     pixels = fields["image"]
     save_image(output, pixels)
     height, width = pixels.shape[:2]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fiberaug.errors import UsageError
 from fiberaug.gpu.operation import Operation, Params, Part, Shape
 from fiberaug.seeding import torch_seed, unit_key
 
@@ -142,7 +143,13 @@ class Drawer:
             ):
                 key = unit_key(self._seed, epoch, unit, _stage_of(path, view))
                 torch.default_generator.manual_seed(torch_seed(key))
-                drawn.append(operation.draw(before))
+                params = operation.draw(before)
+                if "batch_prob" not in params:
+                    raise UsageError(
+                        f"{operation.name}.draw must return batch_prob, float"
+                        f" [{before[0]}]: 1 for rows that the operation is done to"
+                    )
+                drawn.append(params)
         return drawn
 
 

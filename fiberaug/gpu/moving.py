@@ -4,7 +4,7 @@ All happens in the worker, on arrays, from drawn parameters alone: pixels move l
 whatever device, and nothing has to wait for them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,6 @@ def move_fields(
     fields: Mapping[str, Any],
     matrix: NDArray[np.float64],
     size: tuple[int, int],
-    *,
-    kind: Callable[[str], str] = str,
 ) -> dict[str, Any]:
     """Return fields whose boxes, points and outlines went along with the image.
 
@@ -48,16 +46,14 @@ def move_fields(
         fields: Of a sample.
         matrix: Centres of pixels before to those after, [3, 3].
         size: (height, width) of the image afterwards, px.
-        kind: Kind of a field by its name.
     """
     moved = dict(fields)
     rows: dict[str, NDArray[np.int64]] = {}
     for name, value in fields.items():
-        what = kind(name)
-        if value is not None and what == "polygons":
+        if value is not None and name == "polygons":
             moved[name] = [moved_points(one, matrix).astype(one.dtype) for one in value]
-        elif value is not None and what in _MOVED:
-            moved[name], rows[what] = _MOVED[what](value, matrix, size)
+        elif value is not None and name in _MOVED:
+            moved[name], rows[name] = _MOVED[name](value, matrix, size)
     _link(fields, moved, rows)
     return moved
 

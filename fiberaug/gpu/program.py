@@ -210,5 +210,12 @@ def described(operation: Operation) -> dict[str, Any]:
     except UsageError:
         module = getattr(operation, "module", operation)
         kind = type(module)
-        text = str(module) if hasattr(module, "forward") else kind.__name__
+        text = str(module) if hasattr(module, "forward") else _values(module)
         return {"text": f"{kind.__module__}.{kind.__qualname__}: {text}"}
+
+
+def _values(operation: object) -> str:
+    """Return the attributes of an operation of the user's, so far as they are plain."""
+    plain = (bool, int, float, str, tuple, list, dict, type(None))
+    held = sorted(vars(operation).items())
+    return ", ".join(f"{k}={v!r:.200}" for k, v in held if isinstance(v, plain))

@@ -29,10 +29,15 @@ def first(shards, **options):
 
 def test_a_float_batch_out_of_range_names_the_sample_and_the_remedy(shards):
     cpu = [A.Resize(32, 32), A.Normalize(), A.HorizontalFlip()]
-    with pytest.raises(UsageError, match=r"\[0, 1\], got \[-.*Normalize the last") as e:
+    with pytest.raises(
+        UsageError, match=r"\[0, 1\], got \[-.*Normalize of uint8.*K.Normalize"
+    ) as e:
         first(shards, cpu=cpu)
     assert e.value.key is not None
     assert first(shards, cpu=[A.Resize(32, 32), A.ToFloat(), A.HorizontalFlip()])
+    cpu = [A.Resize(32, 32), A.Normalize(normalization="image")]
+    with pytest.raises(UsageError, match=r"K.Normalize into gpu_transform"):
+        first(shards, cpu=cpu)
 
 
 def test_operations_that_want_three_channels_say_so_by_name(shards):
