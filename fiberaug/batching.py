@@ -42,6 +42,7 @@ class BatchFinisher:
         context: What records share, where it is not the data set's.
         dtype: Of images after batch operations.
         channels_last: How they lie in memory then.
+        workers: Processes that work beside this one.
 
     Raises:
         UsageError: There are no batch operations, and a dtype or layout of them.
@@ -61,10 +62,11 @@ class BatchFinisher:
         context: RecordContext | None = None,
         dtype: torch.dtype | None = None,
         channels_last: bool = False,
+        workers: int = 0,
     ) -> None:
         self._dataset, self._targets, self._output = dataset, targets, output
         self._device, self._pads = device, pads
-        self.stream = SideStream(device)
+        self.stream = SideStream(device, workers=workers)
         self._develop: Developer | None = None
         if stage is not None:
             self._develop = Developer(

@@ -15,6 +15,7 @@ from fiberaug.collate import Ragged
 from fiberaug.errors import UsageError
 from fiberaug.gpu.program import Program
 from fiberaug.gpu.running import Drawn
+from fiberaug.machine import look
 from fiberaug.staging import BatchStage, Blending
 from fiberaug.transport import Message
 
@@ -26,12 +27,15 @@ class SideStream:
 
     Args:
         device: Where tensors are put; None leaves them in memory.
+        workers: Processes that work beside this one. On a CPU torch gets as many
+            threads as there are CPUs without them: threads that wait for a busy CPU
+            cost six times what they do.
 
     Raises:
         UsageError: There is no such device.
     """
 
-    def __init__(self, device: str | torch.device | None) -> None:
+    def __init__(self, device: str | torch.device | None, *, workers: int = 0) -> None:
         self.device = torch.device("cpu" if device is None else device)
         if self.beside and not torch.cuda.is_available():
             raise UsageError(
@@ -39,6 +43,9 @@ class SideStream:
                 " out, or install a build of torch for it"
             )
         self._stream: torch.cuda.Stream | None = None
+        self._threads: int | None = None
+        if workers and not self.beside:
+            self._threads = max(1, int(look().cpus) - workers)
 
     @property
     def beside(self) -> bool:
@@ -49,7 +56,8 @@ class SideStream:
     def __call__(self) -> Iterator[None]:
         """Give what is called within to the stream."""
         if not self.beside:
-            yield
+            with _threads(self._threads):
+                yield
             return
         if self._stream is None:
             stream: Any = torch.cuda.Stream
@@ -73,6 +81,20 @@ class SideStream:
         for tensor in _tensors(batch):
             if tensor.is_cuda:
                 tensor.record_stream(current)
+
+
+@contextlib.contextmanager
+def _threads(most: int | None) -> Iterator[None]:
+    """Let torch have at most so many threads meanwhile."""
+    usual = torch.get_num_threads()
+    if most is None or usual <= most:
+        yield
+        return
+    torch.set_num_threads(most)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 class Developer:

@@ -156,6 +156,7 @@ class DataLoader:
             dataset, targets=targets, output=output, device=device,
             pin_memory=pin_memory, pads=not drop_last, ahead=prefetch_factor or 2,
             stage=self.stage, dtype=dtype, channels_last=channels_last,
+            workers=num_workers if self.stage is not None else 0,
             context=context_with(dataset, self.stage) if self.stage else None,
         )  # fmt: skip
         self._workers: Workers | None = None

@@ -132,6 +132,16 @@ def test_gates_of_a_unit_are_drawn_one_by_one(shards):
     assert 60 < flipped < 140  # of 200
 
 
+def test_torch_has_its_threads_back_after_each_batch(shards):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for _ in loader(shards, 40, num_workers=1):
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_torchs_generator_is_neither_read_nor_moved(shards):
     torch.manual_seed(5)
     before = torch.default_generator.get_state()
