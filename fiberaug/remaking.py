@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from fiberaug.batching import BatchFinisher
@@ -16,13 +15,12 @@ from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.making import Made, Setup
 from fiberaug.record import Record
-from fiberaug.resolving import context_with, normalization, recipe_with
+from fiberaug.resolving import context_with, recipe_with
 from fiberaug.staging import BatchStage
 from fiberaug.transport import Builder, Message
 
 __all__ = [
     "Run",
-    "as_levels",
     "as_record",
     "compare",
     "remake",
@@ -97,32 +95,6 @@ def replay_batch(records: Sequence[Record], run: Run) -> dict[str, Any]:
         event = finish.stream.mark()
     finish.stream.hand_over(batch, event)
     found: dict[str, Any] = batch
-    return found
-
-
-def as_levels(batch: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    """Return the first row of a batch as one looks at it: arrays, levels of 8 bits.
-
-    Args:
-        batch: Of :func:`replay_batch`.
-        run: What it was made with.
-    """
-    row = {name: value[0] for name, value in batch.items() if name[:2] != "__"}
-    found = {
-        name: value.cpu().numpy() if isinstance(value, torch.Tensor) else value
-        for name, value in row.items()
-    }
-    image = row["image"].float().cpu()
-    if row["image"].dtype != torch.uint8:
-        normalize = normalization(run.dataset)
-        if normalize is not None:
-            mean, std = (torch.tensor(v).reshape(-1, 1, 1) for v in normalize)
-            image = image * std + mean
-        image *= 255
-    levels = image.round().clamp(0, 255).to(torch.uint8)
-    found["image"] = levels.permute(1, 2, 0).contiguous().numpy()
-    if isinstance(found.get("polygons"), list):
-        found["polygons"] = [np.asarray(one) for one in found["polygons"]]
     return found
 
 
@@ -281,10 +253,11 @@ def as_record(record: Any) -> Record:  # noqa: ANN401  # see fiberaug.replay
         except ValueError as error:
             raise UsageError(f"the record is no JSON: {error}") from error
     if isinstance(record, list | tuple) and record:
-        raise UsageError(
-            f"these are {len(record)} records, of views or of rows: give one of them,"
-            " or batch['record'] for a whole batch"
-        )
+        places = {getattr(one, "position", n) for n, one in enumerate(record)}
+        what = "views; give one of them"
+        if len(places) > 1:
+            what = "rows; give one of them, or batch['record'] for a whole batch"
+        raise UsageError(f"these are the records of {len(record)} {what}")
     if not isinstance(record, Mapping):
         raise UsageError(f"record must be a Record, a mapping or JSON, got {record!r}")
     return Record.from_dict(record)

@@ -14,7 +14,6 @@ from fiberaug.loader import DataLoader
 from fiberaug.record import Record, Records
 from fiberaug.remaking import (
     Run,
-    as_levels,
     as_record,
     compare,
     remake,
@@ -24,6 +23,7 @@ from fiberaug.remaking import (
 from fiberaug.resolving import resolve_stage
 from fiberaug.runlog import MANIFEST, read_manifest
 from fiberaug.sample import Sample
+from fiberaug.showing import as_levels
 
 __all__ = ["Step", "open_run", "open_run_whole", "replay", "replay_steps"]
 
