@@ -6,18 +6,20 @@ On a GPU all of it runs on one stream of its own, beside the training step.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from fiberaug.augment.normalize import Finish
 from fiberaug.collate import Ragged
 from fiberaug.errors import UsageError
-from fiberaug.gpu.program import Program
 from fiberaug.gpu.running import Drawn
 from fiberaug.machine import look
 from fiberaug.staging import BatchStage, Blending
 from fiberaug.transport import Message
+
+if TYPE_CHECKING:
+    from fiberaug.gpu.program import Program
 
 __all__ = ["Developer", "SideStream"]
 
@@ -169,7 +171,7 @@ class Developer:
     def _moved(self, value: torch.Tensor) -> torch.Tensor:
         return value.to(self._stream.device, non_blocking=True)
 
-    def _masks(self, masks: Any, program: Program, drawn: Drawn) -> Any:  # noqa: ANN401
+    def _masks(self, masks: Any, program: "Program", drawn: Drawn) -> Any:  # noqa: ANN401
         """Return masks after the operations.
 
         Args:
@@ -200,7 +202,7 @@ class Developer:
     def _run_masks(
         self,
         masks: torch.Tensor,
-        program: Program,
+        program: "Program",
         drawn: Drawn,
         owners: list[int] | None,
     ) -> torch.Tensor:

@@ -11,20 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fiberaug.errors import UsageError
 from fiberaug.gpu.moving import move_fields
-from fiberaug.gpu.program import Program, described
 from fiberaug.making import Made
 from fiberaug.mixes.base import UNMIXED, Mix, RowDraw
 from fiberaug.mixes.blending import Blend
 from fiberaug.mixes.labels import mix_labels
 from fiberaug.params import pack
 from fiberaug.partners import Mixing, Units, View, regrouped, with_operations
+
+if TYPE_CHECKING:
+    from fiberaug.gpu.program import Program
 
 __all__ = ["BatchStage", "Blending", "Staged"]
 
@@ -78,7 +80,7 @@ class BatchStage:
         kinds: Kinds of fields with names of their own.
     """
 
-    program: Program | None
+    program: "Program | None"
     mixes: tuple[Mix, ...]
     unit: int
     seed: int
@@ -118,8 +120,7 @@ class BatchStage:
 
         An operation that does not serialise is there as ``text``.
         """
-        operations = [] if self.program is None else self.program.operations
-        gpu = [described(operation) for operation in operations]
+        gpu = [] if self.program is None else self.program.described()
         fused = self.program is not None and self.program.fused
         batch = [mix.spec() for mix in self.mixes]
         return {"gpu": gpu, "batch": batch, "fused": fused}
@@ -208,7 +209,7 @@ class BatchStage:
         return Blending(partners, draws)
 
     def _draw(
-        self, staged: Staged, epoch: int, program: Program
+        self, staged: Staged, epoch: int, program: "Program"
     ) -> tuple[int, int] | None:
         """Draw for batch operations; return (height, width) of what comes out."""
         views = [View(*view) for made in staged.rows for view in made.views()]

@@ -15,7 +15,7 @@ from fiberaug.gpu.fused import FusedStep, fuse, send, take_rows
 from fiberaug.gpu.operation import Operation, Shape
 from fiberaug.gpu.running import Drawn, of_owners, run_parts
 
-__all__ = ["Program", "described"]
+__all__ = ["Program"]
 
 _LEVELS = 255.0
 _Normalize = tuple[Sequence[float] | float, Sequence[float] | float]
@@ -67,6 +67,10 @@ class Program:
     def moves(self) -> bool:
         """Whether pixels can move."""
         return any(operation.moves for operation in self.operations)
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return ``{name: arguments}`` of each operation, or what it is as ``text``."""
+        return [_described(operation) for operation in self.operations]
 
     def why_not_replayable(self) -> str | None:
         """Return why descriptions do not bring the operations back, or None."""
@@ -201,7 +205,7 @@ def _channels(value: Sequence[float] | float, like: torch.Tensor) -> torch.Tenso
     return made.to(like.device, non_blocking=True)
 
 
-def described(operation: Operation) -> dict[str, Any]:
+def _described(operation: Operation) -> dict[str, Any]:
     """Return ``{name: arguments}``, or the operation as ``text``."""
     from fiberaug.gpu.spec import spec_of  # noqa: PLC0415  # 2 s of import
 

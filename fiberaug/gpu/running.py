@@ -1,14 +1,16 @@
 """Parameters on their way, and operations that run one by one."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
 
 from fiberaug.gpu.drawing import Parts
-from fiberaug.gpu.fused import Prepared
 from fiberaug.gpu.operation import Operation
+
+if TYPE_CHECKING:
+    from fiberaug.gpu.fused import Prepared
 
 __all__ = ["Drawn", "Skeleton", "of_owners", "run_parts"]
 
@@ -53,7 +55,7 @@ class Drawn:
         Memory is the tensors' own: what was sent is used again.
         """
 
-        def take(step: int, part: int, names: Sequence[str]) -> Prepared:
+        def take(step: int, part: int, names: Sequence[str]) -> "Prepared":
             return {
                 name: torch.from_numpy(arrays.pop(_name(step, part, name)).copy())
                 for name in names

@@ -1,5 +1,8 @@
 """Batch operations: what a sample gets depends on its position alone."""
 
+import subprocess
+import sys
+
 import kornia.augmentation as K
 import pytest
 import torch
@@ -184,3 +187,14 @@ def test_a_state_belongs_to_its_batch_operations(shards):
     with pytest.raises(StateMismatch, match="recipe"):
         loader(shards, 20, gpu=[], mixes=[]).load_state_dict(state)
     loader(shards, 20, gpu=[K.RandomHorizontalFlip(p=0.5)]).load_state_dict(state)
+
+
+def test_a_loader_without_batch_operations_loads_no_kornia():
+    code = (
+        "import sys; from fiberaug import DataLoader, StreamingDataset, replay;"
+        " print(sorted({'kornia', 'triton'} & sys.modules.keys()))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
