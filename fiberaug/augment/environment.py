@@ -15,6 +15,7 @@ _PACKAGES = (
     "fiberaug",
     "albumentations",
     "albucore",
+    "kornia",
     "numpy",
     "opencv-python-headless",
     "pillow",
