@@ -1,5 +1,6 @@
 """A rank of a Hugging Face Trainer that is fed by our loaders."""
 
+import faulthandler
 import json
 import os
 import signal
@@ -88,9 +89,12 @@ def main(what, shards, folder, workers):
             path = f"{folder}/out/{name}"
             found[name] = fit(shards, folder, name, workers, checkpoint=path)
     sys.stdout.write(json.dumps(found) + "\n")
-    if torch.distributed.is_initialized():  # else gloo's threads can abort the exit
+    sys.stdout.flush()
+    if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+        os._exit(0)  # gloo's threads can abort the interpreter's own exit
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
     main(*sys.argv[1:])
