@@ -66,7 +66,7 @@ class BatchFinisher:
     ) -> None:
         self._dataset, self._targets, self._output = dataset, targets, output
         self._device, self._pads = device, pads
-        self.stream = SideStream(device, workers=workers)
+        self.stream = SideStream(device if stage is not None else None, workers=workers)
         self._develop: Developer | None = None
         if stage is not None:
             self._develop = Developer(

@@ -91,8 +91,7 @@ class Drawer:
             channels, size = shape[0], (shape[1], shape[2])
             found = [(self._unit, channels, *size)]
             for _, operation in self._operations:
-                with keyed_torch():
-                    size = operation.size_after(size)
+                size = operation.size_after(size)
                 found.append((self._unit, channels, *size))
             self._shapes[shape] = found
         return found

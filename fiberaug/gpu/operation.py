@@ -86,7 +86,10 @@ class Operation(ABC):
         return mask
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return (height, width) of what comes out of images of ``size``."""
+        """Return (height, width) of what comes out of images of ``size``.
+
+        torch's generator stays as it is.
+        """
         return size
 
     def matrix(self, params: Params, shape: Shape) -> torch.Tensor | None:

@@ -12,6 +12,8 @@ from staged import loader, operations, rows
 
 import fiberaug
 from fiberaug.errors import StateMismatch, UsageError
+from fiberaug.gpu.operation import Operation
+from fiberaug.machine import look
 from fiberaug.mixes.blending import MixUp, MixUpOrCutMix
 
 
@@ -135,14 +137,33 @@ def test_gates_of_a_unit_are_drawn_one_by_one(shards):
     assert 60 < flipped < 140  # of 200
 
 
-def test_torch_has_its_threads_back_after_each_batch(shards):
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
+SEEN = []
+
+
+class Counting(Operation):
+    """Notes how many threads torch has while it runs."""
+
+    def draw(self, shape):
+        return {"batch_prob": torch.ones(shape[0])}
+
+    def run(self, image, params):
+        SEEN.append(torch.get_num_threads())
+        return image
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_batches_get_the_threads_that_workers_leave(shards, num_workers):
+    before, most = torch.get_num_threads(), int(look().cpus) + 1
+    torch.set_num_threads(most)
+    SEEN.clear()
     try:
-        for _ in loader(shards, 40, num_workers=1):
-            assert torch.get_num_threads() == 3
+        gpu = [Counting("Counting")]
+        for _ in loader(shards, 40, num_workers=num_workers, gpu=gpu):
+            assert torch.get_num_threads() == most
     finally:
         torch.set_num_threads(before)
+    expected = max(1, most - 1 - num_workers) if num_workers else most
+    assert set(SEEN) == {expected}
 
 
 def test_torchs_generator_is_neither_read_nor_moved(shards):

@@ -165,6 +165,18 @@ def test_normalisation_comes_after_batch_operations(shards):
         torch.testing.assert_close(image, (before - mean) / std)
 
 
+def test_instances_of_several_units_follow_the_rows_that_they_are_of(shards):
+    drawn = K.ImageSequential(
+        K.RandomAffine(25, p=0.7), K.RandomHorizontalFlip(p=0.5), random_apply=1
+    )
+    run = loader(shards, 24, cpu=[A.NoOp()], gpu=[drawn], fields=FIELDS, unit=4)
+    whole = set()
+    for record, (mask, masks) in rows(run, ("mask", "masks")).values():
+        whole.update(t.name for t in record.applied_transforms if t.path == "gpu.0")
+        assert torch.equal(masks.bool().any(0), mask > 0)
+    assert whole
+
+
 def some(count):
     """Scenes of which every other has no mask, and no instances."""
     for i in range(count):
