@@ -14,7 +14,7 @@ from fiberaug.gpu.kornia_ops import KorniaOperation
 from fiberaug.gpu.layouts import LAYOUTS, REFUSED
 from fiberaug.gpu.operation import Operation
 from fiberaug.gpu.policies import OPERATIONS, from_cpu
-from fiberaug.gpu.spec import arguments_of, build, own_name
+from fiberaug.gpu.spec import arguments_of, build, check_names, own_name
 from fiberaug.recipe import check_operations, did_you_mean, shorten
 
 __all__ = ["build_gpu", "operations_of", "own_operations"]
@@ -166,25 +166,10 @@ def _build(operation: Mapping[str, Any], where: str) -> Operation:
 
 def _kornia(name: str, arguments: Mapping[str, Any], where: str) -> nn.Module:
     known = arguments_of(name)
-    _check_names(name, arguments, known, where)
+    check_names(f"{where}: {name}", arguments, known)
     for argument, value in arguments.items():
         check_argument(name, argument, value, where)
     return build({name: arguments})
-
-
-def _check_names(
-    name: str, given: Mapping[str, Any], known: Mapping[str, Any], where: str
-) -> None:
-    for argument in given:
-        if argument not in known:
-            raise UsageError(
-                f"{where}: {name} has no argument {shorten(argument)}"
-                + did_you_mean(argument, known)
-                + f"; it takes {', '.join(known)}"
-            )
-    for argument, default in known.items():
-        if default is Parameter.empty and argument not in given:
-            raise UsageError(f"{where}: {name} needs {argument}")
 
 
 def own_operations() -> dict[str, type[Operation]]:
@@ -198,7 +183,8 @@ def own_operations() -> dict[str, type[Operation]]:
 def _policy(name: str, arguments: Mapping[str, Any], where: str) -> Operation:
     kind: Any = own_operations()[name]
     parameters = signature(kind).parameters
-    _check_names(name, arguments, {n: p.default for n, p in parameters.items()}, where)
+    defaults = {n: p.default for n, p in parameters.items()}
+    check_names(f"{where}: {name}", arguments, defaults)
     given = {
         argument: tuple(value) if isinstance(value, list) else value
         for argument, value in arguments.items()
@@ -211,8 +197,9 @@ def _policy(name: str, arguments: Mapping[str, Any], where: str) -> Operation:
 
 
 def _container(arguments: Mapping[str, Any], where: str) -> nn.Module:
-    known = dict.fromkeys((_CHILDREN, "random_apply"), Parameter.empty)
-    _check_names(_CONTAINER, arguments, {**known, "random_apply_weights": None}, where)
+    known: dict[str, Any] = dict.fromkeys((_CHILDREN, "random_apply"), Parameter.empty)
+    known["random_apply_weights"] = None
+    check_names(f"{where}: {_CONTAINER}", arguments, known)
     children = [
         _child(operation, f"{where}.{_CONTAINER}[{i}]")
         for i, operation in enumerate(arguments[_CHILDREN])

@@ -5,6 +5,7 @@ drawn; the main process runs the pixels. Neither needs the other's state.
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class Program:
             ``"triton"`` as kernels of Triton, where a pass has one.
 
     Raises:
-        UsageError: ``fused`` is something else.
+        UsageError: ``fused`` is something else, or Triton is not installed.
     """
 
     def __init__(
@@ -48,6 +49,11 @@ class Program:
     ) -> None:
         if fused not in {True, False, "triton"}:
             raise UsageError(f"fused must be True, False or 'triton', got {fused!r}")
+        if fused == "triton" and find_spec("triton") is None:
+            raise UsageError(
+                "fused='triton' needs Triton, which comes with torch's builds for GPUs:"
+                " install it, or leave fused out"
+            )
         self.paths = [path for path, _ in operations]
         self.operations = [operation for _, operation in operations]
         self.fused = fused

@@ -22,7 +22,7 @@ from fiberaug.gpu.layouts import LAYOUTS, layout_of
 from fiberaug.gpu.operation import Operation
 from fiberaug.recipe import did_you_mean, shorten
 
-__all__ = ["Spec", "arguments_of", "build", "own_name", "spec_of"]
+__all__ = ["Spec", "arguments_of", "build", "check_names", "own_name", "spec_of"]
 
 Spec = dict[str, dict[str, Any]]
 """``{"RandomAffine": {"degrees": 10.0, "p": 0.5, ...}}``: values that JSON has."""
@@ -192,6 +192,29 @@ def _short(value: Any) -> Any:  # noqa: ANN401  # numbers and lists of them
     return _plain(float(str(np.float32(value))))
 
 
+def check_names(label: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Check that arguments are known, and that those without a default are given.
+
+    Args:
+        label: Whose arguments they are, for the message.
+        given: What is given.
+        known: Defaults by name, see :func:`arguments_of`.
+
+    Raises:
+        UsageError: They are not.
+    """
+    for argument in given:
+        if argument not in known:
+            raise UsageError(
+                f"{label} has no argument {shorten(argument)}"
+                + did_you_mean(argument, known)
+                + f"; it takes {', '.join(known)}"
+            )
+    for argument, default in known.items():
+        if default is Parameter.empty and argument not in given:
+            raise UsageError(f"{label} needs {argument}")
+
+
 def build(spec: Mapping[str, Mapping[str, Any]]) -> nn.Module:
     """Return the Kornia augmentation of a description.
 
@@ -208,17 +231,7 @@ def build(spec: Mapping[str, Mapping[str, Any]]) -> nn.Module:
         raise UsageError(
             f"there is no augmentation {shorten(name)}" + did_you_mean(name, LAYOUTS)
         )
-    known = arguments_of(name)
-    for argument in given:
-        if argument not in known:
-            raise UsageError(
-                f"{name} has no argument {shorten(argument)}"
-                + did_you_mean(argument, known)
-                + f"; it takes {', '.join(known)}"
-            )
-    for argument, default in known.items():
-        if default is Parameter.empty and argument not in given:
-            raise UsageError(f"{name} needs {argument}=")
+    check_names(name, given, arguments_of(name))
     values = {a: _given(name, a, value) for a, value in given.items()}
     try:
         made: nn.Module = _class(name)(**values)

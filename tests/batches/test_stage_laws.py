@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import kornia.augmentation as K
 import pytest
@@ -96,6 +97,9 @@ def test_images_come_in_the_dtype_and_layout_that_was_asked_for(shards, gpu, mix
         fiberaug.DataLoader(run.dataset, 40, dtype=torch.bfloat16)
     with pytest.raises(UsageError, match="fused must be"):
         loader(shards, 40, fused="jit")
+    if find_spec("triton") is None:
+        with pytest.raises(UsageError, match="fused='triton' needs Triton"):
+            loader(shards, 40, fused="triton")
 
 
 def test_epochs_and_seeds_draw_anew(shards):
@@ -169,6 +173,8 @@ def test_batches_get_the_threads_that_workers_leave(shards, num_workers):
 def test_torchs_generator_is_neither_read_nor_moved(shards):
     torch.manual_seed(5)
     before = torch.default_generator.get_state()
+    resized = [*operations(), K.RandomResizedCrop((16, 16)), K.Resize((20, 20))]
+    rows(loader(shards, 40, gpu=resized))
     first = rows(loader(shards, 40))
     assert torch.equal(torch.default_generator.get_state(), before)
 

@@ -168,7 +168,7 @@ def test_operations_of_the_users_own_say_what_they_are():
     [
         ({"RandomAfine": {}}, "did you mean 'RandomAffine'"),
         ({"RandomAffine": {"degree": 3}}, "did you mean 'degrees'"),
-        ({"RandomAffine": {}}, "RandomAffine needs degrees="),
+        ({"RandomAffine": {}}, "RandomAffine needs degrees"),
         ({"RandomAffine": {"degrees": 999}}, "RandomAffine refuses its arguments"),
         ({"RandomJigsaw": {"data_keys": ["mask"]}}, "no argument 'data_keys'"),
         ({}, "an operation has one name"),
