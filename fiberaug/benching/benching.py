@@ -3,9 +3,8 @@
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
-from tqdm import tqdm
-
 from fiberaug.allocator import keep_freed_memory
+from fiberaug.bars import ProgressBar
 from fiberaug.benching.hints import Hint, Trials, give_hints
 from fiberaug.benching.opened import Opened, open_set, with_form
 from fiberaug.benching.operations import OperationCost, measure_operations, within
@@ -148,7 +147,7 @@ class _Bar:
 
     def __init__(self, steps: int, *, shown: bool) -> None:
         form = "{desc:<22}|{bar}| {n_fmt}/{total_fmt} [{elapsed}]"
-        self._bar: Any = tqdm(
+        self._bar: Any = ProgressBar(
             total=steps, leave=False, bar_format=form, disable=None if shown else True
         )
         self._begun = False

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from tqdm import tqdm
 
+from fiberaug.bars import ProgressBar
 from fiberaug.checkup.findings import Finding, named, note, ok, problem
 from fiberaug.checkup.keys import KeyCheck
 from fiberaug.checkup.listing import Listing
@@ -90,7 +90,7 @@ def read_contents(
     if listing.manifest is not None and listing.manifest.fields:
         specs = parse_fields(listing.manifest.fields)
     keys = KeyCheck()
-    for shard in tqdm(
+    for shard in ProgressBar(
         chosen, "read", unit="shard", disable=None if progress and deep else True
     ):
         try:

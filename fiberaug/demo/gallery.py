@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from fiberaug.bars import ProgressBar
 from fiberaug.dataset import StreamingDataset
 from fiberaug.demo.drawing import CABINET_INK, ENDFACE_INK, Ink, annotate
 from fiberaug.demo.endface import CLASSES
@@ -97,7 +97,7 @@ def _augmented(
     """Return (key, batch of one) of samples with these keys, from several epochs."""
     found = []
     total = _VERSIONS * dataset.num_samples
-    bar = tqdm(total=total, desc=title, unit="img", disable=None)
+    bar = ProgressBar(total=total, desc=title, unit="img", disable=None)
     loader = DataLoader(dataset, batch_size=1, num_workers=workers, targets="list")
     with bar, loader:
         for _ in range(_VERSIONS):

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
+from fiberaug.bars import ProgressBar
 from fiberaug.demo.cabinet import CABINET_CLASSES, render_cabinet
 from fiberaug.demo.endface import CLASSES, render_endface
 from fiberaug.jobs.writing import ShardWriter
@@ -64,7 +64,7 @@ def write_endfaces(folder: Path, *, images: int, first_seed: int, title: str) ->
     """
     for name in CLASSES:
         (folder / name).mkdir(parents=True)
-    for number in tqdm(range(images), desc=title, unit="img", disable=None):
+    for number in ProgressBar(range(images), desc=title, unit="img", disable=None):
         label = CLASSES[number % len(CLASSES)]
         scene = render_endface(label, seed=first_seed + number)
         path = folder / label / f"{number:04d}.jpg"
@@ -107,7 +107,7 @@ def pack_cabinets(dst: Path, *, cabinets: int, size: tuple[int, int]) -> Cabinet
     stored: dict[str, bytes] = {}
     with ShardWriter(dst, classes=CABINET_CLASSES) as writer:
         jobs = [(number, size) for number in range(cabinets)]
-        bar = tqdm(total=cabinets, desc="cabinets", unit="img", disable=None)
+        bar = ProgressBar(total=cabinets, desc="cabinets", unit="img", disable=None)
         with bar:
             for number, (sample, digest) in enumerate(_rendered(jobs)):
                 writer.write(sample)

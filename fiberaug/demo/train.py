@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
+from fiberaug.bars import ProgressBar
 from fiberaug.dataset import StreamingDataset
 from fiberaug.demo.pipelines import training_pipeline, validation_pipeline
 from fiberaug.errors import UsageError
@@ -189,7 +189,9 @@ class Training:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         first: list[Batch] = []
-        bar = tqdm(total=until - self.step, desc="train", unit="step", disable=None)
+        bar = ProgressBar(
+            total=until - self.step, desc="train", unit="step", disable=None
+        )
         try:
             with bar:
                 for batch in islice(_for_ever(loader), until - self.step):

@@ -7,8 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from fiberaug.bars import ProgressBar
 from fiberaug.errors import UsageError
 from fiberaug.jobs.converting import Bar, convert_source
 from fiberaug.jobs.gathering import Copies, find_copies
@@ -279,7 +278,9 @@ def _write_all(
     """Write samples in their own order."""
     writer = ShardWriter(dst, **options)
     try:
-        for sample in tqdm(samples, unit="img", disable=None if progress else True):
+        for sample in ProgressBar(
+            samples, unit="img", disable=None if progress else True
+        ):
             writer.write(sample)
     except BaseException:
         writer.abort()

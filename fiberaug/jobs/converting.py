@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from tqdm import tqdm
 
+from fiberaug.bars import ProgressBar
 from fiberaug.errors import DataRefused, SampleBroken, StoreError
 from fiberaug.jobs.crew import Done, run_jobs
 from fiberaug.jobs.gathering import Copies
@@ -108,7 +108,7 @@ class Bar:
 
     def __init__(self, total: int, does: str, *, shown: bool) -> None:
         hidden = None if shown else True
-        self._bar = tqdm(total=total, unit="img", desc=does, disable=hidden)
+        self._bar = ProgressBar(total=total, unit="img", desc=does, disable=hidden)
         self._started = time.monotonic()
 
     def told(self, done: Done) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tqdm import tqdm
-
+from fiberaug.bars import ProgressBar
 from fiberaug.decode.fields import FieldSpec
 from fiberaug.errors import DataRefused, UsageError
 from fiberaug.jobs.export_names import PARTS, Naming, check_folders, find_naming
@@ -134,7 +133,7 @@ class ExportSet:
         own = {part for _, part in self.refs if part}
         to, total = self.style.to, self.found.counts
         by_class = to == "folder" and self.style.labelled
-        with tqdm(
+        with ProgressBar(
             total=sum(total) if total else None, unit="key", desc="names", leave=False,
             disable=None if progress else True,
         ) as bar:  # fmt: skip

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
+from fiberaug.bars import ProgressBar
 from fiberaug.decode.header import ImageLimits, read_header
 from fiberaug.decode.image import decode_image, decode_mask
 from fiberaug.errors import DataRefused, UsageError
@@ -52,7 +52,7 @@ def check_frames(
     """
     if not _PLACED & set(source.fields) or options.frame is not None:
         return
-    items = tqdm(
+    items = ProgressBar(
         source.items, unit="img", desc="orientations", leave=False,
         disable=None if progress else True,
     )  # fmt: skip

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
+from fiberaug.bars import ProgressBar
 from fiberaug.errors import StoreError, UsageError
 from fiberaug.jobs.describing import Describer
 from fiberaug.shards.cache import ShardCache
@@ -79,7 +78,9 @@ def index_shards(
             raise StoreError(f"cannot make {folder}: {error.strerror}") from error
     describe = Describer(decode=decode)
     cache = ShardCache()
-    bar = tqdm(sources, unit="shard", desc="index", disable=None if progress else True)
+    bar = ProgressBar(
+        sources, unit="shard", desc="index", disable=None if progress else True
+    )
     done = [_index(source, folder, describe, cache) for source in bar]
     if folder is None:
         for home in sorted({one.side_car.parent for one in done if not one.kept}):

@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from fiberaug.bars import ProgressBar
 from fiberaug.errors import DataRefused, FiberAugError, ShardDamaged, StoreError
 from fiberaug.jobs.items import Source
 from fiberaug.jobs.plain_looking import WITH_SIDE_FILES, Looked, look_at, side_files
@@ -153,7 +153,7 @@ def _make(
     order = source.items.shuffled(0)  # as a conversion: sorted by class trains badly
     entries: list[ShardEntry] = []
     broken: list[str] = []
-    bar = tqdm(
+    bar = ProgressBar(
         total=len(order), unit="img", desc="index", delay=1, leave=False,
         disable=None if progress else True,
     )  # fmt: skip
@@ -187,7 +187,7 @@ class _Shard(NamedTuple):
         folder: Path,
         name: str,
         pool: ThreadPoolExecutor,
-        bar: Any,  # noqa: ANN401  # of tqdm
+        bar: Any,  # noqa: ANN401  # a ProgressBar
     ) -> tuple[ShardEntry, list[str]]:
         """Write its two files; return its entry and why samples cannot be read."""
         builder, rows, reasons = IndexBuilder(name), list[PlainRow](), list[str]()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from fiberaug.bars import ProgressBar
 from fiberaug.decode.fields import FieldSpec, parse_fields, resolve_auto
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.decode.text import parse_metadata
@@ -86,7 +86,7 @@ def verify(
     problems = [found.problem] if found.problem else []
     seen: dict[str, str] = {}
     samples = size = decoded = 0
-    bar = tqdm(
+    bar = ProgressBar(
         found.refs, unit="shard", desc="verify", disable=None if progress else True
     )
     for ref in bar:
