@@ -24,8 +24,12 @@ class ProgressBar(_Tqdm):
     """
 
     _lock = threading.RLock()
-    _instances: ClassVar[WeakSet["ProgressBar"]] = WeakSet()
+    _instances: ClassVar[WeakSet["ProgressBar"]] = WeakSet()  # guarded by the lock
     monitor_interval = 0
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # tqdm's
+        # Without the thread tqdm would not notice that steps have become slow.
+        super().__init__(*args, **{"miniters": 1, **options})
 
 
 def _free() -> None:
@@ -33,4 +37,5 @@ def _free() -> None:
     ProgressBar._lock = threading.RLock()  # noqa: SLF001  # tqdm has no other way
 
 
-os.register_at_fork(after_in_child=_free)
+if hasattr(os, "register_at_fork"):  # not where no process can be forked
+    os.register_at_fork(after_in_child=_free)

@@ -5,6 +5,9 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
+
+from tqdm import tqdm
 
 from fiberaug.bars import ProgressBar
 
@@ -86,3 +89,28 @@ def test_a_bar_shows_and_starts_no_thread():
     assert list(ProgressBar(range(3), file=shown, unit="img")) == [0, 1, 2]
     assert "3/3" in shown.getvalue()
     assert threading.active_count() == before
+
+
+def test_steps_that_become_slow_are_shown_one_by_one():
+    shown = io.StringIO()
+    with ProgressBar(total=10**9, file=shown, unit="img") as bar:
+        while shown.getvalue().count("\r") < 4:  # tqdm learns how fast steps are
+            bar.update()
+        for _ in range(2):
+            time.sleep(1.5 * bar.mininterval)
+            bar.update()
+            assert f" {bar.n}/" in shown.getvalue()
+
+
+def test_bars_of_the_user_are_none_of_ours():
+    """They have another lock, so nothing of theirs may be changed under ours."""
+    with tqdm(file=io.StringIO()) as first, tqdm(file=io.StringIO()) as second:
+        places = first.pos, second.pos
+        with ProgressBar(file=io.StringIO()) as bar:
+            assert bar not in tqdm._instances
+        assert (first.pos, second.pos) == places
+
+
+def test_it_can_be_imported_where_no_process_can_be_forked():
+    code = "import os, tqdm; del os.register_at_fork; import fiberaug.bars"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
