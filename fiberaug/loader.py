@@ -167,7 +167,9 @@ class DataLoader:
         self._share = 0, 1  # rank and world size of the pass
         self.end_of_dataloader, self.remainder = False, -1  # for Accelerate
         self._logging = False
-        self._accounts = Accounts(dataset.plan, dataset.max_errors, self.log)
+        self._accounts = Accounts(
+            dataset.plan, dataset.max_errors, self.log, dataset.mixture
+        )
 
     def __len__(self) -> int:
         """Return the batches of an epoch, equal on all ranks.
@@ -175,7 +177,8 @@ class DataLoader:
         Raises:
             TypeError: The shards have no index.
         """
-        return steps(self.dataset.plan.n, self._global_batch, drop_last=self.drop_last)
+        positions = self.dataset.positions(self.epoch)
+        return steps(positions, self._global_batch, drop_last=self.drop_last)
 
     @property
     def rank(self) -> int:
@@ -253,8 +256,10 @@ class DataLoader:
         ``images_per_s``; ``wait_s`` spent waiting for batches; ``decode_s`` and
         ``augment_s`` summed over workers; ``queue_fill``, the share of batches that
         were ready when asked for; ``quarantined``, distinct broken samples of this
-        epoch, ``quarantined_shards``, damaged shards that it goes without;
-        ``share/real``.
+        epoch, ``quarantined_shards``, damaged shards that it goes without. Of each
+        source of a mix, and of ``real``: ``share/<source>`` of this rank's rows, and
+        ``asked/<source>``, the share that was asked for over the same batches;
+        ``late``, rows whose sample an online generator had not made in time.
         """
         return self._accounts.stats()
 
@@ -338,7 +343,7 @@ class DataLoader:
 
     def _requests(self, epoch: int, first: int) -> Iterator[Request]:
         plan, size = self.dataset.plan, self.batch_size * self._share[1]
-        end = plan.n if plan.counts is not None else None
+        end = self.dataset.positions(epoch) if plan.counts is not None else None
         request = Request(epoch, first, size, *self._share, self.drop_last)
         return batches(request, end)
 
@@ -367,7 +372,7 @@ class DataLoader:
         if error is not None:
             raise error
         records, batch, event = made
-        self._accounts.add(message, waited)
+        self._accounts.add(message, waited, epoch=epoch, first=self._position)
         if self.log is not None and records is not None:
             pads = [pad for pad in message.is_pad for _ in range(message.views)]
             lines = records.texts()
@@ -378,7 +383,8 @@ class DataLoader:
 
     def _note_end(self, end: int) -> None:
         plan, size = self.dataset.plan, self.batch_size * self._share[1]
+        n = self.dataset.positions(self._epoch) if plan.counts is not None else 0
         rows, self._position = end - self._position, end
         self.remainder = 0 if rows == size else rows
-        left = plan.n - end if plan.counts is not None else size
+        left = n - end if plan.counts is not None else size
         self.end_of_dataloader = left < size if self.drop_last else left <= 0

@@ -2,8 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,120 +11,26 @@ from numpy.typing import NDArray
 
 from fiberaug.augment.normalize import Finish
 from fiberaug.decode.pending import PendingImage
-from fiberaug.decode.sample import Decoded, SampleDecoder
+from fiberaug.decode.sample import Decoded, Members
 from fiberaug.errors import FiberAugError
-from fiberaug.plan import Plan
+from fiberaug.mix import REAL
+from fiberaug.mixture import LiveShard, Source
 from fiberaug.progress import AUGMENT, DECODE, FETCH, READ, Progress
-from fiberaug.proven import Proven
 from fiberaug.record import PackedRecord
-from fiberaug.rows import Rows
-from fiberaug.seeding import ShardUids, key
-from fiberaug.shards.cache import ShardCache
+from fiberaug.seeding import ShardUids, key, mixed_uid
+from fiberaug.setups import Failure, Made, OnError, Setup
 from fiberaug.shards.index import DECODES
 from fiberaug.shards.pool import ShardPool
-from fiberaug.shards.reader import ShardFile, ShardRef
+from fiberaug.shards.reader import ShardFile
 from fiberaug.tilereading import TileReader
-from fiberaug.tiling import Tile, Tiling
+from fiberaug.tiling import Tile
 
 if TYPE_CHECKING:
     from fiberaug.augment import cpu
-    from fiberaug.augment.pipeline import Pipeline
 
-__all__ = ["SOURCE", "Failure", "Made", "Maker", "OnError", "Setup", "pixel_hash"]
+__all__ = ["Failure", "Made", "Maker", "OnError", "Setup", "pixel_hash"]
 
-SOURCE = "real"
 _UNIT = 2.0**-32  # of half of a key's first 8 bytes
-OnError = str | Callable[[FiberAugError], str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """All that an engine needs; it is sent to workers once."""
-
-    refs: tuple[ShardRef, ...]
-    """The shards."""
-
-    plan: Plan
-    """The order."""
-
-    decoder: SampleDecoder
-    """Field mapping and decoders."""
-
-    pipeline: "Pipeline | None"
-    """The user's pipeline."""
-
-    on_error: OnError
-    """``replace``, ``mask``, ``raise`` or a function of the error that names one."""
-
-    ignore_index: int | None = None
-    """What padding puts into masks, where the pipeline does not say."""
-
-    rows: Rows | None = None
-    """From dealt rows to samples, where there is a subset or a balance."""
-
-    cache: ShardCache | None = None
-    """Where remote shards are kept; None: all are local."""
-
-    windows: int = 1
-    """Windows of each lane that the cache can hold."""
-
-    skip_shards: bool = False
-    """Whether a damaged shard is an event, as a broken sample is."""
-
-    views: int = 1
-    """How often each sample is augmented; it is decoded once."""
-
-    pixel_hash: bool = False
-    """Whether records hold a hash of the augmented image."""
-
-    tiling: Tiling | None = None
-    """How photos are cut into tiles; None: they are whole."""
-
-    shift_tiles: bool = False
-    """Whether each epoch cuts a photo elsewhere."""
-
-    proven: Proven | None = None
-    """Which samples are known to decode; None: the counts of shards are not known."""
-
-    @property
-    def decode(self) -> Mapping[str, Any]:
-        """What records say of decoding."""
-        return self.decoder.options.describe()
-
-
-class Failure(NamedTuple):
-    """A sample that could not be made: one line of the quarantine log."""
-
-    shard: str
-    key: str | None
-    offset: int | None
-    stage: str | None
-    reason: str
-    uid: int
-    epoch: int
-    position: int
-    attempt: int
-    samples: int | None = 1
-    """Samples that are lost. A whole shard has no key, and None where it was not
-    counted."""
-
-
-class Made(NamedTuple):
-    """A sample ready to be collated."""
-
-    fields: dict[str, Any]
-    """Fields; image uint8 or float32 [H, W, C]."""
-
-    packed: PackedRecord
-    url: str
-    is_pad: bool
-    failures: tuple[Failure, ...] = ()
-    more: tuple[tuple[dict[str, Any], PackedRecord], ...] = ()
-    """Fields and record of the views after the first."""
-
-    def views(self) -> list[tuple[dict[str, Any], PackedRecord]]:
-        """Return fields and record of each view."""
-        return [(self.fields, self.packed), *self.more]
 
 
 class _Deal(NamedTuple):
@@ -151,6 +56,9 @@ class _Read(NamedTuple):
     image: PendingImage | None = None
     """What the field ``image`` stands for, where it is not decoded yet."""
 
+    origin: str = ""
+    """Source of the mix; empty: the data set itself."""
+
 
 class Maker:
     """Makes samples of places in shards; it holds no random state and no position.
@@ -166,6 +74,8 @@ class Maker:
         self._uids: dict[int, ShardUids] = {}
         self._augment: cpu.CpuEngine | None = None
         self._tiles: TileReader | None = None
+        self._mixture = setup.mixture
+        self._live = {} if setup.mixture is None else setup.mixture.live_shards()
         if setup.tiling is not None:
             mixed = setup.plan.shuffle
             self._tiles = TileReader(setup.tiling, setup.decoder, mixed=mixed)
@@ -265,23 +175,34 @@ class Maker:
         *,
         wait: bool = True,
     ) -> _Read:
-        file = self._pool[shard]
+        file = self.open(shard)
         name = file.index.key(index)
         self.progress.name(name, self._reading)
         started = time.perf_counter()
-        uid = self.uid(shard, index)
+        source = None if self._mixture is None else self._mixture.source_of(shard)
         tile: Tile | None = None
         image: PendingImage | None = None
+        uid = mixed_uid(source.name, name) if source else self.uid(shard, index)
         try:
-            if self._tiles is not None:
+            if source is not None:
+                fields, header = self._mixed(source, file.read(index))
+            elif self._tiles is not None:
                 shift = self._shift(seed, deal, uid) if self.setup.shift_tiles else None
-                sound = self._is_sound(file, shard, index)
+                sound = self._is_sound(self._pool[shard], shard, index)
                 tile, fields, header = self._tiles(
-                    file, index, number or 0, shift, self.progress, sound=sound
+                    self._pool[shard],
+                    index,
+                    number or 0,
+                    shift,
+                    self.progress,
+                    sound=sound,
                 )
             else:
                 wait = wait and self._augment is not None and self._augment.waits
-                (fields, header), image = self._decoded(file, shard, index, wait=wait)
+                (fields, header), image = self._decoded(
+                    self._pool[shard], shard, index, wait=wait
+                )
+                self._match(fields, image, real=True)
         except FiberAugError as error:
             raise error.located(shard=file.name, key=name) from None
         except Exception as error:
@@ -290,8 +211,26 @@ class Maker:
         self.decode_s += time.perf_counter() - started
         return _Read(
             file.name, file.location, name, index, uid, fields, header.orientation,
-            tile, image,
+            tile, image, "" if source is None else source.name,
         )  # fmt: skip
+
+    def open(self, shard: int) -> "ShardFile | LiveShard":
+        """Return an open shard, or what stands for one."""
+        return self._live.get(shard) or self._pool[shard]
+
+    def _mixed(self, source: Source, members: Members) -> Decoded:
+        """Return a decoded sample of a source of the mix."""
+        self.progress.enter(DECODE)
+        fields, header = source.decoder(members)
+        self._match(fields, None, real=False)
+        return Decoded(source.mapped(fields), header)
+
+    def _match(
+        self, fields: dict[str, Any], image: PendingImage | None, *, real: bool
+    ) -> None:
+        mixture = self._mixture
+        if mixture is not None and mixture.matcher is not None and image is None:
+            fields["image"] = mixture.matcher(fields["image"], real=real)
 
     def _decoded(
         self, file: ShardFile, shard: int, index: int, *, wait: bool
@@ -299,7 +238,7 @@ class Maker:
         members = file.read(index)
         self.progress.enter(DECODE)
         decoder = self.setup.decoder
-        if wait:
+        if wait and (self._mixture is None or not self._mixture.changes_real):
             sound = self._is_sound(file, shard, index)
             ends = file.index.segment_ends(index)
             found = decoder.pending(members, sound=sound, ends=ends)
@@ -353,7 +292,7 @@ class Maker:
             read.key, read.shard, read.number, read.uid, *deal[1:],
             read.fields["image"].shape, read.orientation, operations,
             pixel_hash(fields["image"]) if self.setup.pixel_hash else "",
-            () if read.tile is None else read.tile,
+            () if read.tile is None else read.tile, origin=read.origin,
         )  # fmt: skip
         return fields, packed
 
@@ -361,15 +300,31 @@ class Maker:
         """Return the identity of a sample."""
         uids = self._uids.get(shard)
         if uids is None:
-            uids = self._uids[shard] = ShardUids(SOURCE, self.setup.refs[shard].name)
+            origin = REAL
+            if self._mixture is not None:
+                source = self._mixture.source_of(shard)
+                origin = REAL if source is None else source.name
+            uids = self._uids[shard] = ShardUids(origin, self.setup.refs[shard].name)
         return uids(index)
 
-    def find(self, shard_name: str, key: str) -> tuple[int, int] | None:
-        """Return (shard, index) of a key in a shard, or None."""
-        for shard, ref in enumerate(self.setup.refs):
-            if ref.name == shard_name:
+    def find(
+        self, shard_name: str, key: str, origin: str = REAL
+    ) -> tuple[int, int] | None:
+        """Return (shard, index) of a key in a shard, or None.
+
+        A sample that was mixed in is found in any shard of its source: it is the same
+        wherever it lies.
+        """
+        shards: Iterable[int] = range(len(self.setup.refs))
+        if self._mixture is not None:
+            shards = self._mixture.shards_of(origin)
+        for shard in shards:
+            if shard not in self._live and (
+                origin != REAL or self.setup.refs[shard].name == shard_name
+            ):
                 index = self._pool[shard].index.find(key)
-                return None if index is None else (shard, index)
+                if index is not None or origin == REAL:
+                    return None if index is None else (shard, index)
         return None
 
 

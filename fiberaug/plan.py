@@ -66,6 +66,9 @@ class Plan:
     tile: str | None = None
     """How photos are cut; ``counts`` are then tiles."""
 
+    mix: str | None = None
+    """What names all that is mixed in."""
+
     def __post_init__(self) -> None:
         """Check the values and fill in the lanes.
 
@@ -147,6 +150,7 @@ class Plan:
             "subset": self.subset,
             "balance": self.balanced_by,
             "tile": self.tile,
+            "mix": self.mix,
         }
 
 

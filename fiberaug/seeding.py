@@ -23,6 +23,7 @@ __all__ = [
     "ShardUids",
     "check_seed",
     "key",
+    "mixed_uid",
     "torch_seed",
     "uid",
     "unit_key",
@@ -86,6 +87,19 @@ def uid(source: str, shard: str, index: int) -> int:
     """
     digest = _uid_hash(source, shard)
     digest.update(_WORD.pack(index))
+    return int.from_bytes(digest.digest(), "little")
+
+
+def mixed_uid(source: str, key: str) -> int:
+    """Return the 64-bit identity of a sample that is mixed in.
+
+    It goes by the key, so the sample is the same in a pool that was written anew.
+
+    Args:
+        source: Name of the source in the mix.
+        key: Key of the sample.
+    """
+    digest = blake2b(f"{source}\0\0{key}".encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "little")
 
 
