@@ -30,7 +30,7 @@ from fiberaug.setups import OnError, Setup
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.readahead import windows_that_fit
 from fiberaug.sharing import rank_range, steps
-from fiberaug.sourcing import Opening, asked_mix, make_mixture
+from fiberaug.sourcing import Opening, open_mix
 from fiberaug.splits import Split, restrict
 from fiberaug.state import STATE_VERSION, check_belongs, check_place
 from fiberaug.tiled import BoxReader
@@ -175,6 +175,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         self.shard_set: ShardSet = resolve(
             shards, index_dir=index_dir, cache=store, allow_pipe=allow_pipe, skip=skip
         )
+        whole = self.shard_set
         self.shard_set, subset = restrict(self.shard_set, split, subset)
         manifest = self.shard_set.manifest
         self.classes: tuple[str, ...] = manifest.classes if manifest else ()
@@ -207,14 +208,12 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             epoch_size=epoch_size, tiling=tiling, boxes=BoxReader(refs, cache, decoder),
             seed=seed, shuffle=shuffle, lanes=lanes, unit=unit, window=max(1, window),
         )  # fmt: skip
-        self.mixture = None
-        asked = asked_mix(mix, self.sections.pop("mix", None), train=train)
-        if asked is not None:
-            whole = Opening(
-                shards=self.shard_set, plan=self.plan, rows=rows, classes=self.classes,
-                specs=self.specs, decoder=decoder, cache=store, allow_pipe=allow_pipe,
-            )  # fmt: skip
-            self.mixture = make_mixture(asked, whole)
+        shown = Opening(
+            shards=self.shard_set, whole=whole, plan=self.plan, rows=rows, split=split,
+            classes=self.classes, specs=self.specs, decoder=decoder, cache=store,
+            allow_pipe=allow_pipe,
+        )  # fmt: skip
+        self.mixture = open_mix(mix, self.sections.pop("mix", None), shown, train=train)
         if self.mixture is not None:
             self.plan = replace(self.plan, mix=self.mixture.identity)
             refs += self.mixture.refs

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from fiberaug.augment.normalize import Finish
 from fiberaug.decode.pending import PendingImage
-from fiberaug.decode.sample import Decoded, Members
+from fiberaug.decode.sample import Decoded
 from fiberaug.errors import FiberAugError
 from fiberaug.mix import REAL
-from fiberaug.mixture import LiveShard, Source
 from fiberaug.progress import AUGMENT, DECODE, FETCH, READ, Progress
 from fiberaug.record import PackedRecord
 from fiberaug.seeding import ShardUids, key, mixed_uid
@@ -27,6 +26,7 @@ from fiberaug.tiling import Tile
 
 if TYPE_CHECKING:
     from fiberaug.augment import cpu
+    from fiberaug.mixture import LiveShard
 
 __all__ = ["Failure", "Made", "Maker", "OnError", "Setup", "pixel_hash"]
 
@@ -184,25 +184,16 @@ class Maker:
         image: PendingImage | None = None
         uid = mixed_uid(source.name, name) if source else self.uid(shard, index)
         try:
-            if source is not None:
-                fields, header = self._mixed(source, file.read(index))
-            elif self._tiles is not None:
+            if self._tiles is not None and source is None:
                 shift = self._shift(seed, deal, uid) if self.setup.shift_tiles else None
-                sound = self._is_sound(self._pool[shard], shard, index)
+                real = self._pool[shard]
+                sound = self._is_sound(real, shard, index)
                 tile, fields, header = self._tiles(
-                    self._pool[shard],
-                    index,
-                    number or 0,
-                    shift,
-                    self.progress,
-                    sound=sound,
+                    real, index, number or 0, shift, self.progress, sound=sound
                 )
             else:
                 wait = wait and self._augment is not None and self._augment.waits
-                (fields, header), image = self._decoded(
-                    self._pool[shard], shard, index, wait=wait
-                )
-                self._match(fields, image, real=True)
+                (fields, header), image = self._decoded(file, shard, index, wait=wait)
         except FiberAugError as error:
             raise error.located(shard=file.name, key=name) from None
         except Exception as error:
@@ -218,33 +209,28 @@ class Maker:
         """Return an open shard, or what stands for one."""
         return self._live.get(shard) or self._pool[shard]
 
-    def _mixed(self, source: Source, members: Members) -> Decoded:
-        """Return a decoded sample of a source of the mix."""
-        self.progress.enter(DECODE)
-        fields, header = source.decoder(members)
-        self._match(fields, None, real=False)
-        return Decoded(source.mapped(fields), header)
-
-    def _match(
-        self, fields: dict[str, Any], image: PendingImage | None, *, real: bool
-    ) -> None:
-        mixture = self._mixture
-        if mixture is not None and mixture.matcher is not None and image is None:
-            fields["image"] = mixture.matcher(fields["image"], real=real)
-
     def _decoded(
-        self, file: ShardFile, shard: int, index: int, *, wait: bool
+        self, file: "ShardFile | LiveShard", shard: int, index: int, *, wait: bool
     ) -> tuple[Decoded, PendingImage | None]:
         members = file.read(index)
         self.progress.enter(DECODE)
-        decoder = self.setup.decoder
-        if wait and (self._mixture is None or not self._mixture.changes_real):
+        decoder, mixture = self.setup.decoder, self._mixture
+        source = None if mixture is None else mixture.source_of(shard)
+        matcher = None if mixture is None else mixture.matcher_of(source)
+        if source is not None:
+            decoder = source.decoder
+        found: tuple[Decoded, PendingImage | None] | None = None
+        if wait and matcher is None and isinstance(file, ShardFile):
             sound = self._is_sound(file, shard, index)
             ends = file.index.segment_ends(index)
             found = decoder.pending(members, sound=sound, ends=ends)
-            if found is not None:
-                return found
-        return decoder(members), None
+        found = found or (decoder(members), None)
+        fields = found[0].fields
+        if matcher is not None:
+            fields["image"] = matcher(fields["image"], real=source is None)
+        if source is not None:
+            source.map_classes(fields)
+        return found
 
     def _is_sound(self, file: ShardFile, shard: int, index: int) -> bool:
         """Return whether it is known that a whole image can be decoded."""

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,14 +13,11 @@ from fiberaug.decode.header import ImageLimits
 from fiberaug.decode.image import decode_image
 from fiberaug.errors import UsageError
 from fiberaug.jobs.encoding import encode_image
-from fiberaug.mix import Mix
+from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.opening import open_shard, read_index
 from fiberaug.shards.reader import ShardRef
 
-if TYPE_CHECKING:
-    from fiberaug.sourcing import Opening
-
-__all__ = ["Kind", "Matcher", "compare_images", "make_matcher"]
+__all__ = ["Kind", "Matcher", "compare_images", "kind_of", "make_matcher"]
 
 _log = logging.getLogger("fiberaug")
 _ENLARGED = 1.25
@@ -81,16 +78,16 @@ class Matcher:
         return np.ascontiguousarray(image)
 
 
-def kind_of(refs: Sequence[ShardRef], own: "Opening") -> Kind:
+def kind_of(refs: Sequence[ShardRef], cache: ShardCache | None) -> Kind:
     """Return what the images of a set are like: a few indexes, and one image."""
     areas: list[NDArray[np.float64]] = []
     codec, quality = "", 0
     for ref in refs[:: max(1, len(refs) // _LOOKED_AT)][:_LOOKED_AT]:
-        index = read_index(ref, own.cache)
+        index = read_index(ref, cache)
         columns = index.columns
         areas.append(columns["width"].astype(np.float64) * columns["height"])
         if len(index) and not codec:
-            codec, quality = _codec(open_shard(ref, own.cache).read(0))
+            codec, quality = _codec(open_shard(ref, cache).read(0))
     known = np.concatenate([np.zeros(1), *areas])
     sides = np.sqrt(known[known > 0])
     side = float(np.median(sides)) if len(sides) else 0.0
@@ -123,44 +120,43 @@ def jpeg_quality(data: bytes) -> int:
     return max(1, min(100, round(quality)))
 
 
-def compare_images(
-    name: str, refs: Sequence[ShardRef], own: "Opening", mix: Mix
-) -> Kind:
-    """Return what a source's images are like, and warn where that tells them apart."""
-    theirs, real = kind_of(refs, own), kind_of(own.shards.refs, own)
-    if mix.match is None and theirs.side and real.side > _ENLARGED * theirs.side:
+def compare_images(name: str, theirs: Kind, real: Kind) -> None:
+    """Warn where a source's images can be told from real ones by size or codec."""
+    if theirs.side and real.side > _ENLARGED * theirs.side:
         _log.warning(
             "images of source %r are %.0f px on a side, real ones %.0f: brought to one"
             " size they are enlarged %.1f times, and a classifier can learn the blur;"
             ' match="pool" shrinks real ones to the same',
             name, theirs.side, real.side, real.side / theirs.side,
         )  # fmt: skip
-    if mix.match is None and theirs.codec != real.codec:
+    if theirs.codec != real.codec:
         _log.warning(
             "images of source %r are %s, real ones %s: a classifier can learn the marks"
             ' of the codec; match="real" puts the same on both',
             name, theirs.codec, real.codec,
         )  # fmt: skip
-    return theirs
 
 
 def make_matcher(
-    what: str | None, kinds: Sequence[Kind], own: "Opening"
-) -> Matcher | None:
-    """Return what makes images alike, where that is asked for.
+    what: str, kinds: Sequence[Kind], real: Kind, fields: Sequence[str]
+) -> Matcher:
+    """Return what makes images alike.
+
+    Args:
+        what: ``pool`` or ``real``, whose images stay.
+        kinds: What the images of each source are like.
+        real: What real ones are like.
+        fields: Names of the data set's fields.
 
     Raises:
         UsageError: Samples have annotations in pixels, which would have to move.
     """
-    if what is None or not kinds:
-        return None
-    spatial = [s.name for s in own.specs if s.name in _SPATIAL]
+    spatial = [name for name in fields if name in _SPATIAL]
     if spatial:
         raise UsageError(
             f"match={what!r} resizes images, and the data set has {spatial}; leave it"
             " out, and make the pool in the real images' size and codec"
         )
-    if what == "pool":
-        smallest = min(kinds, key=lambda kind: kind.side)
-        return Matcher(what, smallest)
-    return Matcher(what, kind_of(own.shards.refs, own))
+    if what == "real":
+        return Matcher(what, real)
+    return Matcher(what, min(kinds, key=lambda kind: kind.side))

@@ -6,6 +6,7 @@ weights. The i-th sample that an epoch takes of a source (and class) is member
 twice, from epoch to epoch, too.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -54,6 +55,9 @@ class _Table(NamedTuple):
     visits: NDArray[np.int64]
     labels: NDArray[np.int64]
 
+    found: memoryview
+    """The positions, looked at without numpy: a third of the time."""
+
 
 class MixedOrder:
     """The order of one epoch of a data set with what is mixed into it.
@@ -99,7 +103,7 @@ class MixedOrder:
         if not 0 <= position < self.end:
             raise IndexError(f"position must be in [0, {self.end}), got {position}")
         table = self._table(position)
-        at = int(np.searchsorted(table.positions, position))
+        at = bisect_left(table.found, position)
         synthetic = at < len(table.positions) and table.positions[at] == position
         if synthetic and table.members[at] != _DRY:
             source, member = int(table.sources[at]), int(table.members[at])
@@ -135,7 +139,7 @@ class MixedOrder:
     def asked_source(self, position: int) -> int | None:
         """Return whose turn a position is; None: the data set's own."""
         table = self._table(position)
-        at = int(np.searchsorted(table.positions, position))
+        at = bisect_left(table.found, position)
         if at < len(table.positions) and table.positions[at] == position:
             return int(table.sources[at])
         return None
@@ -143,7 +147,7 @@ class MixedOrder:
     def stand_in(self, position: int, attempt: int) -> Deal:
         """Return what stands in for a broken sample: one of its source and class."""
         table, words = self._table(position), (self.law.seed, self._epoch, position)
-        at = int(np.searchsorted(table.positions, position))
+        at = bisect_left(table.found, position)
         own = at < len(table.positions) and table.positions[at] == position
         if own and table.members[at] != _DRY:
             source, label = int(table.sources[at]), int(table.labels[at])
@@ -194,7 +198,7 @@ class MixedOrder:
         visits = np.zeros(len(positions), np.int64)
         for source, label, own in _groups(sources, labels):
             members[own], visits[own] = self._members(source, label, len(own), first)
-        table = _Table(positions, sources, members, visits, labels)
+        table = _Table(positions, sources, members, visits, labels, positions.data)
         if self._append and law.reuse is not None:
             self._refill(table)
         return table._replace(sources=sources.astype(np.uint8))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import ShardDamaged, UsageError
+from fiberaug.matching import Matcher
 from fiberaug.mix import REAL, Mix
 from fiberaug.mixing import Base, MixedOrder
 from fiberaug.mixlaw import ANY, MixLaw
@@ -107,10 +108,10 @@ class Source(NamedTuple):
         """Whether its samples are nowhere when the run is over."""
         return self.live is not None and not (self.place or {}).get("keep")
 
-    def mapped(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of a sample of this source with the data set's classes."""
+    def map_classes(self, fields: dict[str, Any]) -> None:
+        """Give the fields of a sample of this source the data set's classes."""
         if self.relabel is None:
-            return fields
+            return
         for name in ("label", "bbox_labels", "mask_labels"):
             value = fields.get(name)
             if isinstance(value, int | np.integer):
@@ -118,7 +119,6 @@ class Source(NamedTuple):
             elif isinstance(value, np.ndarray) and value.dtype.kind == "i":
                 known = [self.relabel.get(one, one) for one in value.ravel().tolist()]
                 fields[name] = np.asarray(known, value.dtype).reshape(value.shape)
-        return fields
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,16 +173,18 @@ class Mixture:
     description: Mapping[str, Any]
     """What the run's manifest says of it."""
 
-    matcher: Any = None
+    matcher: Matcher | None = None
     """Makes real and mixed-in images alike; None: nothing does."""
 
     samples: Mapping[str, int | None] = field(default_factory=dict)
     """Samples of each source; None: made on demand."""
 
-    @property
-    def changes_real(self) -> bool:
-        """Whether real images are made like those that are mixed in."""
-        return self.matcher is not None and self.matcher.what == "pool"
+    def matcher_of(self, source: Source | None) -> Matcher | None:
+        """Return what changes the images of a source; None: they stay."""
+        matcher = self.matcher
+        if matcher is None or (source is None) != (matcher.what == "pool"):
+            return None
+        return matcher
 
     def source_of(self, shard: int) -> Source | None:
         """Return the source of a shard; None: the data set itself."""

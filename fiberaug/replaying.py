@@ -11,6 +11,7 @@ from fiberaug.dataset import StreamingDataset
 from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.loader import DataLoader
+from fiberaug.mix import Mix
 from fiberaug.record import Record, Records
 from fiberaug.remaking import (
     Run,
@@ -201,6 +202,7 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
         manifest["shards"] if shards is None else shards,
         index_dir=manifest["index_dir"],
         fields=manifest["fields"],
+        mix=_mix(manifest.get("mix")),
         transform=None if recipe["cpu"] is None else rebuild(recipe["cpu"]),
         train=manifest["train"],
         shuffle=plan["shuffle"],
@@ -226,3 +228,29 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
             " with the loader or the data set of the run"
         )
     return dataset
+
+
+def _mix(said: Mapping[str, Any] | None) -> Mix | None:
+    """Return the mix of a run; what was made online is read from where it was kept."""
+    if said is None:
+        return None
+    places = {
+        name: place["shards"] if "shards" in place else place.get("keep")
+        for name, place in said["sources"].items()
+    }
+    kept = {
+        name: place
+        for name, place in places.items()
+        if place is not None and (isinstance(place, list) or Path(place).is_dir())
+    }
+    if not kept:
+        return None
+    weights = {name: said["weights"][name] for name in kept}
+    # What was kept may lack classes, which no replay of a record needs.
+    dry = (
+        said["dry"]
+        if len(kept) == len(places)
+        and all(isinstance(place, list) for place in kept.values())
+        else "real"
+    )
+    return Mix.of({**said, "sources": kept, "weights": weights, "dry": dry})

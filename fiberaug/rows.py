@@ -95,6 +95,12 @@ class Rows:
             self._kept.move_to_end(name)
         return found
 
+    def chosen(self, shard: int, index: ShardIndex) -> NDArray[np.int64]:
+        """Return the samples of a shard that take part, whatever is dealt of them."""
+        if self._selection is None:
+            return np.arange(len(index), dtype=np.int64)
+        return self._selection.rows(shard, index)
+
     def numbers(
         self, epoch: int, shard: int, index: Callable[[], ShardIndex]
     ) -> NDArray[np.int32]:

@@ -28,6 +28,7 @@ PARTS = 1024
 _UNIT = 2**24
 _MOST_UNIT = 10**6
 _MOST_EPOCHS = 100_000
+_MOST_TABULATED = 10_000  # epochs of a function: 80 MB
 _SHAPES = ("constant", "linear", "cosine", "step", "table")
 
 
@@ -55,6 +56,13 @@ def _ratio(value: Any, name: str) -> Fraction:  # noqa: ANN401  # a user's value
     return found
 
 
+def _check_epochs(epochs: Any, most: int) -> Fraction:  # noqa: ANN401  # a user's value
+    found = as_fraction(epochs, "epochs")
+    if not 0 < found <= most:
+        raise UsageError(f"epochs must be in (0, {most}], got {epochs!r}")
+    return found
+
+
 class Schedule:
     """The share of synthetic samples as a function of t = epoch + part of the epoch.
 
@@ -63,7 +71,7 @@ class Schedule:
 
     Args:
         ratio: A function of t (float) that returns the share, in [0, 1].
-        epochs: Epochs after which it does not change any more.
+        epochs: Epochs after which it does not change any more, at most 10,000.
         off: Part of ``epochs``, at their end, in which the share is 0, in [0, 1].
 
     Raises:
@@ -82,6 +90,7 @@ class Schedule:
                 f"Schedule takes a function of t, got {ratio!r:.80}; a number is"
                 " Schedule.constant"
             )
+        _check_epochs(epochs, _MOST_TABULATED)
         self._begin("table", epochs, off)
         points = (np.arange(PARTS * math.ceil(self._end)) + 0.5) / PARTS
         values = [
@@ -93,8 +102,8 @@ class Schedule:
         self._name({"values": digest})
 
     def _begin(self, shape: str, epochs: float | None, off: float) -> None:
-        if epochs is not None and not 0 < as_fraction(epochs, "epochs") <= _MOST_EPOCHS:
-            raise UsageError(f"epochs must be in (0, {_MOST_EPOCHS}], got {epochs!r}")
+        if epochs is not None:
+            _check_epochs(epochs, _MOST_EPOCHS)
         if not 0 <= as_fraction(off, "off") <= 1:
             raise UsageError(f"off must be in [0, 1], a part of epochs, got {off!r}")
         if off and epochs is None:
@@ -188,7 +197,7 @@ class Schedule:
             raise UsageError(f"steps begin in [0, {_MOST_EPOCHS}], got {sorted(times)}")
         starts = sorted(times)
         shares = [_ratio(times[t], f"the share from t = {t:g} on") for t in starts]
-        said = {"steps": {f"{t:g}": times[t] for t in starts}}
+        said = {"steps": {str(t).removesuffix(".0"): times[t] for t in starts}}
         if starts[0] > 0:
             starts, shares = [0.0, *starts], [Fraction(0), *shares]
         return cls._of("step", said, shares, starts=starts, epochs=epochs, off=off)
@@ -218,11 +227,11 @@ class Schedule:
 
     @classmethod
     def _of_section(cls, name: str, arguments: Mapping[str, Any]) -> Self:
-        if name == "step" and isinstance(arguments.get("steps"), Mapping):
-            steps = {float(t): share for t, share in arguments["steps"].items()}
-            arguments = {**arguments, "steps": steps}
         make: Any = cls._of_table if name == "table" else getattr(cls, name)
         try:
+            if name == "step" and isinstance(arguments.get("steps"), Mapping):
+                steps = {float(t): share for t, share in arguments["steps"].items()}
+                arguments = {**arguments, "steps": steps}
             made: Self = make(**arguments)
         except UsageError:
             raise
@@ -283,13 +292,13 @@ class Schedule:
     @classmethod
     def _of_table(cls, values: str, epochs: float, off: float = 0.0) -> Self:
         """Return a schedule of what :meth:`to_dict` says of a function."""
-        limit = 8 * (PARTS * _MOST_EPOCHS + 1)
-        data = zlib.decompressobj().decompress(base64.b64decode(values), limit)
-        table = np.frombuffer(data, "<f8")
-        last = len(table) - 1
-        if last != PARTS * math.ceil(as_fraction(epochs, "epochs")):
+        last = PARTS * math.ceil(_check_epochs(epochs, _MOST_TABULATED))
+        # One byte more than there may be: a longer table is found, a bomb is not blown.
+        data = zlib.decompressobj().decompress(base64.b64decode(values), 8 * last + 9)
+        table = np.frombuffer(data, "<f8") if len(data) == 8 * last + 8 else ()
+        if not len(table):
             raise UsageError(
-                f"the schedule's table has {last} values for {epochs} epochs"
+                f"the schedule's table is not the {last + 1} values of {epochs} epochs"
             )
         return cls(
             lambda t: float(table[min(int(t * PARTS), last)]), epochs=epochs, off=off

@@ -8,13 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberaug.dealing import allocate
 from fiberaug.decode.fields import FieldSpec, parse_fields
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import DataRefused, UsageError
+from fiberaug.fitting import (
+    check_unit,
+    per_class_of,
+    relabel_of,
+    same_fields,
+    scaled,
+)
 from fiberaug.jobs.mapping import resolve_fields
 from fiberaug.jobs.plain import resolve_any
-from fiberaug.matching import compare_images, make_matcher
+from fiberaug.matching import Matcher, compare_images, kind_of, make_matcher
 from fiberaug.mix import Mix
 from fiberaug.mixlaw import ANY, MixLaw, pack_place
 from fiberaug.mixture import (
@@ -26,16 +32,16 @@ from fiberaug.mixture import (
     identity_of,
 )
 from fiberaug.order import EpochOrder
+from fiberaug.parentage import Seen, check_parents
 from fiberaug.plan import Plan
 from fiberaug.rows import Rows
-from fiberaug.schedules import Schedule, as_fraction
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.opening import read_index
 from fiberaug.shards.reader import ShardRef
 from fiberaug.shards.resolve import ShardSet
 from fiberaug.turns import turns
 
-__all__ = ["Opening", "asked_mix", "make_mixture"]
+__all__ = ["Opening", "make_mixture", "open_mix"]
 
 _log = logging.getLogger("fiberaug")
 _LOUD = 0.5
@@ -54,6 +60,18 @@ class Opening:
     decoder: SampleDecoder
     cache: ShardCache
     allow_pipe: bool
+    whole: ShardSet
+    """The shards of other parts, too."""
+
+    split: Any
+    """The part that was asked for; see the data set."""
+
+    @property
+    def seen(self) -> Seen:
+        """Which real samples the training sees."""
+        return Seen(
+            self.shards.refs, self.whole.refs, self.rows, self.split, self.cache
+        )
 
 
 class _Found(NamedTuple):
@@ -69,16 +87,23 @@ class _Found(NamedTuple):
     live: bool = False
 
 
-def asked_mix(mix: Any, section: Any, *, train: bool) -> Mix | None:  # noqa: ANN401
-    """Return the mix that a data set was asked for, or its recipe.
+def open_mix(
+    mix: Any,  # noqa: ANN401  # a user's value
+    section: Any,  # noqa: ANN401  # a recipe's
+    own: Opening,
+    *,
+    train: bool,
+) -> Mixture | None:
+    """Return what is mixed into a data set; None: nothing.
 
     Args:
         mix: What was given to the data set; None: nothing.
         section: The recipe's; None: it has none. In evaluation it does nothing.
+        own: The data set.
         train: False for evaluation.
 
     Raises:
-        UsageError: Both are given, or one in evaluation.
+        UsageError: Both are given, or one in evaluation; see :func:`make_mixture`.
     """
     if mix is not None and section is not None:
         raise UsageError("mix is given twice: here and by the recipe")
@@ -88,7 +113,9 @@ def asked_mix(mix: Any, section: Any, *, train: bool) -> Mix | None:  # noqa: AN
             " leave it out"
         )
     asked = section if mix is None else mix
-    return Mix.of(asked) if asked is not None and train else None
+    if asked is None or not train:
+        return None
+    return make_mixture(Mix.of(asked), own)
 
 
 def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
@@ -127,8 +154,8 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
     matched = _is_matched(mix, found, dealt)
     classes = class_counts(dealt) if matched else any_class(own.plan.n)
     if matched and own.plan.epoch_size is not None and own.plan.balance is None:
-        classes = _scaled(classes, own.plan.n)
-    per_class = _per_class(mix, own.classes, classes)
+        classes = scaled(classes, own.plan.n)
+    per_class = per_class_of(mix, own.classes, classes)
     wanted = {c for c in classes if per_class is None or per_class[c].most() > 0}
     first = len(own.shards.refs)
     refs: list[ShardRef] = []
@@ -148,9 +175,8 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
         live=tuple(live),
     )  # fmt: skip
     if mix.mode == "unit":
-        _check_unit(mix, own.plan.unit)
-    kinds = [compare_images(one.name, one.refs, own, mix) for one in found if one.refs]
-    matcher = make_matcher(mix.match, kinds, own)
+        check_unit(mix, own.plan.unit)
+    matcher = _matcher(mix, found, own)
     return Mixture(
         law=law, sources=tuple(one.source for one in found), first=first,
         refs=tuple(refs), of=tuple(of), labels=real if matched else None,
@@ -166,11 +192,26 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
     )  # fmt: skip
 
 
+def _matcher(mix: Mix, found: Sequence[_Found], own: Opening) -> Matcher | None:
+    """Return what makes images alike; warn of what differs where nothing does."""
+    pools = [one for one in found if not one.live]
+    kinds = [kind_of(one.refs, own.cache) for one in pools]
+    real = kind_of(own.shards.refs, own.cache) if pools else None
+    if real is None:
+        return None
+    if mix.match is not None:
+        return make_matcher(mix.match, kinds, real, [spec.name for spec in own.specs])
+    for one, kind in zip(pools, kinds, strict=True):
+        compare_images(one.name, kind, real)
+    return None
+
+
 def _open(name: str, place: Any, own: Opening) -> _Found:  # noqa: ANN401
     """Return a source, opened and with the data set's classes."""
     if hasattr(place, "take"):
         return _live(name, place, own)
     place = getattr(place, "path", place)
+    check_parents(name, place, own.seen)
     try:
         shards = resolve_any(place, cache=own.cache, allow_pipe=own.allow_pipe)
     except DataRefused as error:
@@ -182,9 +223,9 @@ def _open(name: str, place: Any, own: Opening) -> _Found:  # noqa: ANN401
     if not sum(shards.counts):
         raise DataRefused(f"source {name!r} of the mix is empty: {place}")
     _, specs = resolve_fields(shards, "auto")
-    specs = _same_fields(name, specs, own.specs)
+    specs = same_fields(name, specs, own.specs)
     theirs = shards.manifest.classes if shards.manifest else ()
-    relabel = _relabel(name, theirs, own.classes)
+    relabel = relabel_of(name, theirs, own.classes)
     columns = [
         np.asarray(read_index(ref, own.cache).columns["label"], np.int64)
         for ref in shards.refs
@@ -204,9 +245,9 @@ def _open(name: str, place: Any, own: Opening) -> _Found:  # noqa: ANN401
 def _live(name: str, live: Any, own: Opening) -> _Found:  # noqa: ANN401
     """Return a source that makes samples on demand."""
     theirs = tuple(live.classes)
-    relabel = _relabel(name, theirs, own.classes)
+    relabel = relabel_of(name, theirs, own.classes)
     members = {"image": live.encoding, "label": "cls"}
-    specs = _same_fields(name, parse_fields(members), own.specs)
+    specs = same_fields(name, parse_fields(members), own.specs)
     decoder = replace(
         own.decoder, specs=specs, classes={n: i for i, n in enumerate(theirs)}
     )
@@ -215,49 +256,6 @@ def _live(name: str, live: Any, own: Opening) -> _Found:  # noqa: ANN401
     source = Source(name, decoder, live=live, relabel=relabel, place=place)
     ref = ShardRef(path=name, samples=0)
     return _Found(name, (ref,), (), source, f"online {live.identity}", live=True)
-
-
-def _same_fields(
-    name: str, theirs: Sequence[FieldSpec], own: Sequence[FieldSpec]
-) -> tuple[FieldSpec, ...]:
-    """Return how a source fills the data set's fields, in their order.
-
-    Raises:
-        UsageError: It has no member for one of them.
-    """
-    known = {spec.name: spec for spec in theirs}
-    lacking = [s.name for s in own if not s.optional and s.name not in known]
-    if lacking:
-        raise UsageError(
-            f"source {name!r} of the mix has the fields {sorted(known)}, the data set"
-            f" also needs {lacking}: a mixed-in sample must have what a real one has;"
-            " leave the fields out with fields=, or mark them with '?'"
-        )
-    return tuple(
-        replace(known.get(spec.name, spec), optional=spec.optional) for spec in own
-    )
-
-
-def _relabel(
-    name: str, theirs: tuple[str, ...], own: tuple[str, ...]
-) -> dict[int, int] | None:
-    """Return from a source's class ids to the data set's; None: they are the same.
-
-    Raises:
-        UsageError: A class is not known here.
-    """
-    if theirs == own or not theirs:
-        return None
-    if not own and all(label.isdecimal() for label in theirs):
-        return {i: int(label) for i, label in enumerate(theirs)}
-    unknown = [label for label in theirs if label not in own]
-    if unknown:
-        raise UsageError(
-            f"source {name!r} of the mix has the classes {unknown[:_SHOWN]}, the data"
-            f" set has {list(own)[:_SHOWN]}: classes are matched by name; write the"
-            " pool with the data set's names"
-        )
-    return {i: own.index(label) for i, label in enumerate(theirs)}
 
 
 def _real_rows(own: Opening) -> RealRows:
@@ -300,34 +298,6 @@ def _is_matched(mix: Mix, found: Sequence[_Found], dealt: NDArray[np.int64]) -> 
     )
 
 
-def _scaled(classes: Mapping[int, int], positions: int) -> dict[int, int]:
-    """Return the classes' samples in an epoch of another length."""
-    labels = sorted(classes)
-    return dict(
-        zip(labels, allocate(positions, [classes[c] for c in labels]), strict=True)
-    )
-
-
-def _per_class(
-    mix: Mix, names: tuple[str, ...], classes: Mapping[int, int]
-) -> dict[int, Schedule] | None:
-    """Return the share of each class, where they are exact by class."""
-    if mix.per_class is None:
-        return None
-    found = dict.fromkeys(classes, mix.schedule)
-    for name, schedule in mix.per_class.items():
-        label = names.index(name) if name in names else name
-        if isinstance(label, str) and not names and label.isdecimal():
-            label = int(label)
-        if label not in classes:
-            known = [names[c] if c < len(names) else c for c in classes]
-            raise UsageError(
-                f"per_class names {name!r}, the data set has {known[:_SHOWN]}"
-            )
-        found[int(label)] = schedule
-    return found
-
-
 def _members(
     one: _Found,
     start: int,
@@ -365,24 +335,6 @@ def _members(
             " real ones there, or match_labels=False"
         )
     return found
-
-
-def _check_unit(mix: Mix, unit: int) -> None:
-    """Check that a constant ratio is a whole number in each unit.
-
-    Raises:
-        UsageError: It is not.
-    """
-    if mix.schedule.shape != "constant":
-        return
-    share = as_fraction(mix.schedule(0.0), "ratio")
-    if (share * unit).denominator != 1:
-        low = int(share * unit)
-        raise UsageError(
-            f'mode="unit" has a fixed number in each unit of {unit} positions, and'
-            f" {float(share):g} of them is {float(share * unit):g}; give"
-            f' {low / unit:g} or {(low + 1) / unit:g}, or mode="replace"'
-        )
 
 
 def _size(members: NDArray[np.int64] | None) -> int:

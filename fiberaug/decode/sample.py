@@ -22,7 +22,7 @@ from fiberaug.decode.region import decode_part
 from fiberaug.decode.text import parse_json, parse_label, parse_metadata
 from fiberaug.errors import SampleBroken
 
-__all__ = ["Decoded", "Members", "SampleDecoder", "parse_json", "parse_label"]
+__all__ = ["Decoded", "SampleDecoder", "parse_json", "parse_label"]
 
 Members = Mapping[str, "bytes | memoryview"]
 _IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm"})

@@ -1,0 +1,102 @@
+"""What the mix of a run asks for: of windows of positions, and of classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fiberaug.mix import REAL
+from fiberaug.mixture import Mixture
+from fiberaug.order import open_order
+from fiberaug.timeline import Timeline
+
+__all__ = ["MixAsking", "asking_of"]
+
+
+def asking_of(dataset: Any, said: Mapping[str, Any] | None) -> "MixAsking | None":  # noqa: ANN401
+    """Return what the mix of a data set asks for; None: it has none, or another.
+
+    Args:
+        dataset: The data set, opened again.
+        said: What the manifest says of its mix. Sources that made their samples while
+            the run went on are not there again where these were not kept.
+    """
+    mixture = None if dataset is None else dataset.mixture
+    if mixture is None or said is None or {*said["sources"]} != {*mixture.names[1:]}:
+        return None
+    return MixAsking(mixture, dataset.plan)
+
+
+class MixAsking:
+    """What a mixture asks for.
+
+    Args:
+        mixture: The mixture.
+        plan: The plan of its data set.
+    """
+
+    def __init__(self, mixture: Mixture, plan: Any) -> None:  # noqa: ANN401  # a Plan
+        self._mixture, self._plan, self._law = mixture, plan, mixture.law
+        self._classes: tuple[int, Any] = -1, None
+        self.names = mixture.names
+        """Sources as records name them, ``real`` first."""
+        self.mode = mixture.mode
+        """``replace``, ``append`` or ``unit``."""
+        self.allowed = 1.0 if len(self.names) == 2 else 2.0
+        """How far a window of positions may be off, samples."""
+        self.has_windows = self._law.per_class is None or self.mode == "append"
+        """Whether windows have a law: shares that are exact by class have none."""
+        self.falls_back = (
+            self._law.dry == REAL
+            or self._law.reuse is not None
+            or any(source.live is not None for source in mixture.sources)
+        )
+        """Whether a real sample may stand in the place of one that is not there."""
+
+    def asked(self, epoch: int, start: int, stop: int) -> Mapping[str, float]:
+        """Return how many samples of each source positions [start, stop) should have.
+
+        Args:
+            epoch: Epoch, from 0.
+            start: First position.
+            stop: Behind the last one.
+        """
+        return self._mixture.asked(epoch, start, stop)
+
+    def length(self, epoch: int) -> int | None:
+        """Return the positions of an epoch; None: not known."""
+        if self._law.dry == "stop" and len(self.names) > 2:
+            return None  # it goes by the order of sources, which manifests do not keep
+        return self._mixture.length(epoch, self._plan)
+
+    def mixed_of_class(self, epoch: int, label: int, stop: int) -> float | None:
+        """Return how many mixed-in samples of a class the first positions should have.
+
+        What is delivered is within one of it. None: no law says so.
+
+        Args:
+            epoch: Epoch, from 0.
+            label: Class.
+            stop: Positions from the begin of the epoch.
+        """
+        law = self._law
+        if self.mode == "append":
+            spread, labels = law.appended(epoch)
+            if labels is None or stop < spread.n:
+                return None  # the order of the appended is drawn
+            return float((labels == label).sum())
+        if law.per_class is None:
+            return None
+        own = np.flatnonzero(self._labels(epoch)[:stop] == label)
+        schedule = law.per_class.get(label, law.schedule)
+        span = Timeline(schedule, law.samples, append=False).epoch(epoch)
+        return float(span.shares()[own].sum())
+
+    def _labels(self, epoch: int) -> Any:  # noqa: ANN401  # int64 [N]
+        """Return the class of each position of the data set's own order."""
+        if self._classes[0] != epoch:
+            counts = self._plan.counts or ()
+            own: Any = open_order(self._plan, epoch, len(counts), counts.__getitem__)
+            real = self._mixture.labels
+            self._classes = epoch, None if real is None else real(epoch, own)
+        return self._classes[1]
