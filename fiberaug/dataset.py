@@ -209,9 +209,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             seed=seed, shuffle=shuffle, lanes=lanes, unit=unit, window=max(1, window),
         )  # fmt: skip
         shown = Opening(
-            shards=self.shard_set, whole=whole, plan=self.plan, rows=rows, split=split,
-            classes=self.classes, specs=self.specs, decoder=decoder, cache=store,
-            allow_pipe=allow_pipe,
+            self.shard_set, whole, self.plan, rows, self.classes, self.specs, decoder,
+            store, allow_pipe, split,
         )  # fmt: skip
         self.mixture = open_mix(mix, self.sections.pop("mix", None), shown, train=train)
         if self.mixture is not None:
@@ -245,7 +244,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         """
         if self.mixture is None:
             return self.plan.n
-        return self.mixture.length(epoch, self.plan)
+        return self.mixture.length(epoch)
 
     @property
     def rank(self) -> int:

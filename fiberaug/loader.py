@@ -12,6 +12,7 @@ import torch
 from fiberaug.accounts import Accounts
 from fiberaug.batching import BatchFinisher, SampleFinisher
 from fiberaug.dataset import StreamingDataset
+from fiberaug.demanded import OnDemand
 from fiberaug.errors import UsageError
 from fiberaug.gradients import announce, withdraw
 from fiberaug.loading import (
@@ -167,6 +168,7 @@ class DataLoader:
         self._share = 0, 1  # rank and world size of the pass
         self.end_of_dataloader, self.remainder = False, -1  # for Accelerate
         self._logging = False
+        self._demanded = OnDemand(dataset.mixture)
         self._accounts = Accounts(
             dataset.plan, dataset.max_errors, self.log, dataset.mixture
         )
@@ -268,6 +270,7 @@ class DataLoader:
         self._stop_pass()
         self.stop_workers()
         self._finish.close()
+        self._demanded.close()
         if self.log is not None:
             self.log.close()
             self._logging = False
@@ -312,6 +315,7 @@ class DataLoader:
                 self._builder, self.num_workers, self._options(),
                 watchdog_s=self.watchdog, restarts=self.worker_restarts,
             )  # fmt: skip
+        self._demanded.start(self._epoch, self._position)
         messages = self._workers.run(self._requests(self._epoch, self._position))
         depth = 2 if self.stage is not None and self._finish.stream.beside else 1
         return self._epoch, Ahead(messages, partial(self._launch, self._epoch), depth)
@@ -372,6 +376,7 @@ class DataLoader:
         if error is not None:
             raise error
         records, batch, event = made
+        self._demanded.confirm(message)
         self._accounts.add(message, waited, epoch=epoch, first=self._position)
         if self.log is not None and records is not None:
             pads = [pad for pad in message.is_pad for _ in range(message.views)]

@@ -9,15 +9,15 @@ from typing import Any, Self
 from fiberaug.errors import UsageError
 from fiberaug.schedules import Schedule, as_fraction
 
-__all__ = ["DEFAULT_RATIO", "REAL", "Mix"]
+__all__ = ["DEFAULT_RATIO", "DRY", "MATCHES", "MODES", "REAL", "Mix"]
 
 REAL = "real"
 """Origin of the samples of the data set itself."""
 
 DEFAULT_RATIO = 0.25
-_MODES = ("replace", "append", "unit")
-_DRY = ("cycle", "stop", "real")
-_MATCHES = (None, "pool", "real")
+MODES = ("replace", "append", "unit")
+DRY = ("cycle", "stop", "real")
+MATCHES = (None, "pool", "real")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MOST_SOURCES = 64
 _SECTION = (
@@ -82,7 +82,7 @@ class Mix:
         self.schedule = _schedule(ratio, schedule)
         self.weights = _weights(weights, tuple(self.sources))
         for name, value, known in (
-            ("mode", mode, _MODES), ("dry", dry, _DRY), ("match", match, _MATCHES)
+            ("mode", mode, MODES), ("dry", dry, DRY), ("match", match, MATCHES)
         ):  # fmt: skip
             if value not in known:
                 raise UsageError(f"{name} must be one of {known}, got {value!r}")

@@ -2,11 +2,13 @@
 
 The positions come from a timeline, whose turn it is among several sources from their
 weights. The i-th sample that an epoch takes of a source (and class) is member
-(begin + i) mod n of a permutation that stays: every member comes once before any comes
-twice, from epoch to epoch, too.
+(begin + i) mod n of a permutation that stays: in an epoch every member comes once
+before any comes twice. So it is from epoch to epoch where classes are not matched; else
+an epoch begins where the one before ends on average, and their use stays nearly even.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -67,9 +69,19 @@ class MixedOrder:
         epoch: Epoch, from 0.
         base: The data set's own order.
         labels: Finds the classes of its positions.
+        begins: Samples that all epochs before have taken of a class of a source. None:
+            about as many as the share says.
     """
 
-    def __init__(self, law: MixLaw, epoch: int, base: Base, labels: Labels) -> None:
+    def __init__(
+        self,
+        law: MixLaw,
+        epoch: int,
+        base: Base,
+        labels: Labels,
+        begins: Counter[tuple[int, int]] | None = None,
+    ) -> None:
+        self._begins = begins
         self.law, self._epoch, self.base = law, epoch, base
         self._append = law.mode == "append"
         self._classes: NDArray[np.int64] | None = None
@@ -145,7 +157,14 @@ class MixedOrder:
         return None
 
     def stand_in(self, position: int, attempt: int) -> Deal:
-        """Return what stands in for a broken sample: one of its source and class."""
+        """Return what stands in for a broken sample: one of its source and class.
+
+        Each of these once, then the real sample of the place, then any real one.
+
+        Args:
+            position: Of the broken sample.
+            attempt: From 0.
+        """
         table, words = self._table(position), (self.law.seed, self._epoch, position)
         at = bisect_left(table.found, position)
         own = at < len(table.positions) and table.positions[at] == position
@@ -153,11 +172,15 @@ class MixedOrder:
             source, label = int(table.sources[at]), int(table.labels[at])
             members = self.law.permutation(source, label)
             if members is not None:
-                drawn = hash64(_STAND_IN, *words, attempt) % len(members)
-                return Deal(source, *place_of(int(members[drawn])), 0)
+                if attempt < len(members):
+                    drawn = (hash64(_STAND_IN, *words) + attempt) % len(members)
+                    return Deal(source, *place_of(int(members[drawn])), 0)
+                attempt -= len(members)
+                if not attempt:
+                    return self.instead(position)._replace(visit=0)
         place = self.real(position)
         if place is None:  # an appended one that cannot be made: any real sample
-            place = hash64(_STAND_IN, *words, 0) % self.base.end
+            place = hash64(_STAND_IN, *words) % self.base.end
         return Deal(None, *self.base.stand_in(place, attempt), 0)
 
     def instead(self, position: int) -> Deal:
@@ -166,8 +189,33 @@ class MixedOrder:
         if place is not None:
             return Deal(None, *self.base.locate(place), self.base.visit(place))
         words = self.law.seed, self._epoch, position
-        place = hash64(_STAND_IN, *words, 0) % self.base.end
+        place = hash64(_STAND_IN, *words) % self.base.end
         return Deal(None, *self.base.locate(place), _STAND_INS + 16 * position)
+
+    def taken(self) -> Counter[tuple[int, int]]:
+        """Return how many samples the epoch takes of each class of each source."""
+        table = self._table(0)
+        groups = _groups(table.sources.astype(np.int64), table.labels)
+        return Counter({(source, label): len(own) for source, label, own in groups})
+
+    def upcoming(self, position: int) -> dict[int, dict[int, int]]:
+        """Return the next number of each class of sources that make on demand.
+
+        Args:
+            position: Of this epoch; what is before it was delivered.
+        """
+        found: dict[int, dict[int, int]] = {}
+        if position >= self.end or not any(s is not None for s in self.law.live):
+            return found
+        table = self._table(position)
+        first = bisect_left(table.found, position)
+        for source, label, own in _groups(
+            table.sources[first:].astype(np.int64), table.labels[first:]
+        ):
+            if self.law.live[source] is not None:
+                least = int(table.members[first:][own].min())
+                found.setdefault(source, {})[label] = least
+        return found
 
     def _table(self, position: int) -> _Table:
         if self._whole is not None:
@@ -243,6 +291,8 @@ class MixedOrder:
             begin = int(law.timeline().epoch(self._epoch).before * share)
         if label != ANY:
             begin = int(begin * law.parts()[source])
+            if self._begins is not None:
+                begin = self._begins[source, label]
         turn = used + np.arange(count)
         cycle = law.permutation(source, label)
         if cycle is None:

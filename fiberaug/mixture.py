@@ -1,7 +1,7 @@
 """A data set and what is mixed into it: sources opened, classes matched, one order."""
 
 import json
-import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,8 +28,6 @@ from fiberaug.synthetic.seeds import sample_key
 
 __all__ = ["Live", "LiveShard", "Mixture", "NotInTime", "RealRows", "Source"]
 
-_log = logging.getLogger("fiberaug")
-
 
 class NotInTime(Exception):  # no fault: it is answered by a real sample
     """What an online generator makes was not there in time."""
@@ -37,6 +35,31 @@ class NotInTime(Exception):  # no fault: it is answered by a real sample
 
 class Live(Protocol):
     """What makes samples on demand: see :mod:`fiberaug.synthetic.online`."""
+
+    @property
+    def pid(self) -> int | None:
+        """Number of its process, where this object has started it."""
+        ...
+
+    def start(self) -> Any:  # noqa: ANN401  # itself
+        """Have it at work."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+    def seek(self, positions: Mapping[int, int]) -> None:
+        """Tell which number of each class is taken next."""
+        ...
+
+    def confirm(self, label: int, index: int) -> None:
+        """Tell that a sample was delivered."""
+        ...
+
+    def why(self) -> str:
+        """Return why samples are late, where that is known."""
+        ...
 
     @property
     def classes(self) -> Sequence[str]:
@@ -58,9 +81,7 @@ class LiveShard:
 
     def __init__(self, source: "Source", law: MixLaw) -> None:
         self.name = self.location = source.name
-        self._live, self._law = source.live, law
-        relabel = source.relabel or {}
-        self._own = {there: own for own, there in relabel.items()}
+        self._live, self._law, self._label = source.live, law, source.own_label
 
     @property
     def index(self) -> "LiveShard":
@@ -75,7 +96,7 @@ class LiveShard:
 
     def _sample(self, row: int) -> tuple[int, int]:
         label, number = self._law.live_sample(row)
-        return self._own.get(label, max(label, 0)), number
+        return self._label(label), number
 
     def read(self, row: int) -> Mapping[str, bytes]:
         """Return the members of a row.
@@ -102,6 +123,13 @@ class Source(NamedTuple):
 
     place: Any = None
     """Where it is, for the run's manifest."""
+
+    def own_label(self, label: int) -> int:
+        """Return its own id of a class of the data set; 0 where none is matched."""
+        for own, there in (self.relabel or {}).items():
+            if there == label:
+                return own
+        return max(label, 0)
 
     @property
     def lost(self) -> bool:
@@ -156,6 +184,9 @@ class Mixture:
     """What is mixed into a data set, and where its shards are."""
 
     law: MixLaw
+    plan: Plan
+    """The data set's."""
+
     sources: tuple[Source, ...]
     first: int
     """Number of the first shard that is not the data set's own."""
@@ -178,6 +209,8 @@ class Mixture:
 
     samples: Mapping[str, int | None] = field(default_factory=dict)
     """Samples of each source; None: made on demand."""
+
+    _taken: list[Counter[tuple[int, int]]] = field(default_factory=lambda: [Counter()])
 
     def matcher_of(self, source: Source | None) -> Matcher | None:
         """Return what changes the images of a source; None: they stay."""
@@ -212,7 +245,27 @@ class Mixture:
         """
         if isinstance(base, DiscoveredOrder):
             raise UsageError("a mix needs an index; run `fiberaug index SHARDS`")
-        return MixedOrder(self.law, epoch, base, self._labels_of)
+        begins = self._begins(epoch) if self.live and self.law.matched else None
+        return MixedOrder(self.law, epoch, base, self._labels_of, begins)
+
+    @property
+    def live(self) -> bool:
+        """Whether a source makes its samples on demand."""
+        return any(source.live is not None for source in self.sources)
+
+    def _begins(self, epoch: int) -> Counter[tuple[int, int]]:
+        """Return what all epochs before have taken of each class of each source.
+
+        No sample that is made on demand is to come twice, or to be made for nothing:
+        so they are counted, not estimated.
+        """
+        known = self._taken
+        while len(known) <= epoch:
+            at = len(known) - 1
+            own = own_order(self.plan, at)
+            order = MixedOrder(self.law, at, own, self._labels_of)
+            known.append(known[-1] + order.taken())
+        return known[epoch]
 
     def _labels_of(self, epoch: int, base: Base) -> NDArray[np.int64]:
         if self.labels is None:
@@ -226,19 +279,14 @@ class Mixture:
                 stage="index",
             ) from None
 
-    def length(self, epoch: int, plan: Plan) -> int:
-        """Return the positions of an epoch.
-
-        Args:
-            epoch: Epoch, from 0.
-            plan: The data set's.
-        """
+    def length(self, epoch: int) -> int:
+        """Return the positions of an epoch."""
         found = self.law.length(epoch)
-        if found is None:
-            counts = plan.counts or ()
-            own = open_order(plan, epoch, len(counts), counts.__getitem__)
-            found = self.order(epoch, own).end
-        return found
+        return self.at(epoch).end if found is None else found
+
+    def at(self, epoch: int) -> MixedOrder:
+        """Return the order of an epoch."""
+        return self.order(epoch, own_order(self.plan, epoch))
 
     def asked(self, epoch: int, start: int, stop: int) -> dict[str, float]:
         """Return how many of positions [start, stop) were asked for of each source.
@@ -279,6 +327,19 @@ class Mixture:
             for source in (self.sources[number],)
             if source.live is not None
         }
+
+
+def own_order(plan: Plan, epoch: int) -> Base:
+    """Return a data set's own order of an epoch.
+
+    Raises:
+        UsageError: Its samples are not counted.
+    """
+    counts = plan.counts or ()
+    found = open_order(plan, epoch, len(counts), counts.__getitem__)
+    if isinstance(found, DiscoveredOrder):
+        raise UsageError("a mix needs an index; run `fiberaug index SHARDS`")
+    return found
 
 
 def identity_of(mix: Mix, fingerprints: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Self
 import yaml
 
 from fiberaug.errors import StoreError, UsageError
+from fiberaug.mix import Mix
 
 __all__ = [
     "MOST_NESTING",
@@ -98,6 +99,8 @@ class Recipe:
             if not isinstance(section, Mapping | None):
                 raise UsageError(f"{name} is a mapping, got {type(section).__name__}")
             _check_values(section, name)
+        if self.mix is not None:
+            Mix.of(self.mix)
         unknown = sorted(set(self.normalize or ()) - set(_NORMALIZE))
         if unknown:
             raise UsageError(
@@ -138,7 +141,7 @@ class Recipe:
         return cls(
             **{name: tuple(section) for name, section in lists.items()},
             decode=data.get("decode"),
-            mix=data.get("mix"),
+            mix=data.get("mix") or None,
             normalize=data.get("normalize"),
             version=data.get("version", 0),
         )
@@ -200,8 +203,9 @@ class Recipe:
         for name in ("gpu", "batch"):
             if getattr(self, name):
                 result[name] = getattr(self, name)
-        if self.normalize is not None:
-            result["normalize"] = self.normalize
+        for name in ("mix", "normalize"):
+            if getattr(self, name) is not None:
+                result[name] = getattr(self, name)
         copied: dict[str, Any] = json.loads(json.dumps(result))
         return copied
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fiberaug.errors import UsageError
 
-__all__ = ["PARTS", "Schedule", "as_fraction"]
+__all__ = ["PARTS", "SHAPES", "Schedule", "as_fraction"]
 
 PARTS = 1024
 """Equal parts of an epoch, in each of which the share is constant."""
@@ -29,7 +29,7 @@ _UNIT = 2**24
 _MOST_UNIT = 10**6
 _MOST_EPOCHS = 100_000
 _MOST_TABULATED = 10_000  # epochs of a function: 80 MB
-_SHAPES = ("constant", "linear", "cosine", "step", "table")
+SHAPES = ("constant", "linear", "cosine", "step", "table")
 
 
 def as_fraction(value: Any, name: str) -> Fraction:  # noqa: ANN401  # a user's value
@@ -217,11 +217,11 @@ class Schedule:
             return cls.constant(float(value))
         if isinstance(value, Mapping) and len(value) == 1:
             ((name, arguments),) = value.items()
-            if name in _SHAPES and isinstance(arguments, Mapping):
+            if name in SHAPES and isinstance(arguments, Mapping):
                 return cls._of_section(name, arguments)
         raise UsageError(
             "a schedule is a number, a fiberaug.Schedule, or one of"
-            f" {_SHAPES} with its arguments, got {value!r:.80}; a function of t is"
+            f" {SHAPES} with its arguments, got {value!r:.80}; a function of t is"
             " Schedule(function, epochs=n)"
         )
 

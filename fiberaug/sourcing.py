@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,11 +48,13 @@ _LOUD = 0.5
 _SHOWN = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class Opening:
+class Opening(NamedTuple):
     """What a mixture needs to know of the data set."""
 
     shards: ShardSet
+    whole: ShardSet
+    """The shards of other parts, too."""
+
     plan: Plan
     rows: Rows | None
     classes: tuple[str, ...]
@@ -60,9 +62,6 @@ class Opening:
     decoder: SampleDecoder
     cache: ShardCache
     allow_pipe: bool
-    whole: ShardSet
-    """The shards of other parts, too."""
-
     split: Any
     """The part that was asked for; see the data set."""
 
@@ -178,7 +177,7 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
         check_unit(mix, own.plan.unit)
     matcher = _matcher(mix, found, own)
     return Mixture(
-        law=law, sources=tuple(one.source for one in found), first=first,
+        law=law, plan=own.plan, sources=tuple(one.source for one in found), first=first,
         refs=tuple(refs), of=tuple(of), labels=real if matched else None,
         identity=identity_of(mix, {one.name: one.fingerprint for one in found}),
         description={

@@ -19,8 +19,9 @@ from fiberaug.synthetic.generator import call
 from fiberaug.synthetic.seeds import sample_seed
 
 __all__ = [
-    "CLASSES", "Broken", "Licensed", "Paint", "Renamed", "Slow", "make",
-    "no_generator", "no_weights", "pixels_in", "pixels_of", "processes", "right",
+    "CLASSES", "Broken", "Licensed", "Paint", "Renamed", "Slow", "Uneven",
+    "make", "no_generator", "no_weights", "pixels_in", "pixels_of", "processes",
+    "right",
 ]  # fmt: skip
 
 CLASSES = ("disc", "square", "bar")
@@ -107,6 +108,29 @@ class Broken(Paint):
         if len(seeds) > 2:
             raise MemoryError(f"no room for {len(seeds)}")
         return super().generate(seeds, labels)
+
+
+class Uneven(Paint):
+    """Some of its images take ten times the bytes of others.
+
+    Args:
+        log: Gets a byte for each sample that is made.
+    """
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(32)
+        self.log = log
+
+    def generate(
+        self, seeds: Sequence[int], labels: Sequence[int], **_: Any
+    ) -> np.ndarray:
+        with self.log.open("ab") as file:
+            file.write(bytes(len(seeds)))
+        images = np.zeros((len(seeds), 32, 32, 3), np.uint8)
+        for image, seed in zip(images, seeds, strict=True):
+            if seed % 5 == 0:
+                image[:] = np.random.default_rng(seed).integers(0, 256, image.shape)
+        return images
 
 
 class Licensed(Paint):

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fiberaug.auditing.asked import Leaf
-from fiberaug.auditing.limits import Limits, derived, limits_of
+from fiberaug.auditing.derived import derived
+from fiberaug.auditing.limits import Limits, limits_of
 from fiberaug.auditing.sketches import Sketch
 
 __all__ = ["LeafCounter", "OperationCounters"]

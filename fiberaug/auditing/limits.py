@@ -4,14 +4,13 @@ The tables name a parameter of a class and the argument that it is drawn from. T
 tried in the tests: each against what the libraries draw.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fiberaug.auditing.asked import Leaf
 from fiberaug.auditing.binomial import beta_share
 
-__all__ = ["Derived", "Limits", "derived", "limits_of"]
+__all__ = ["Limits", "limits_of"]
 
 
 class Limits(NamedTuple):
@@ -38,15 +37,6 @@ class Limits(NamedTuple):
         """Return values inside of the limits, evenly spaced."""
         width = self.high - self.low
         return [self.low + width * i / count for i in range(1, count)]
-
-
-class Derived(NamedTuple):
-    """A number that follows from parameters, which rounding has blurred."""
-
-    value: float
-    least: float
-    most: float
-    """Between these was what had been drawn."""
 
 
 Params = Mapping[str, Any]
@@ -128,8 +118,6 @@ _KORNIA: Mapping[str, Mapping[str, str]] = {
     "RandomSnow": {"snow_coefficient": "snow_coefficient", "brightness": "brightness"},
 }
 """Kornia: parameter by argument; ``1 x``: a number x means 1 - x to 1 + x."""
-
-_ROUNDING = 1e-5
 
 
 def limits_of(leaf: Leaf) -> dict[str, Limits]:
@@ -229,40 +217,3 @@ def _pair(value: object) -> Range | None:
     if not all(isinstance(end, int | float) for end in value) or low > high:
         return None
     return float(low), float(high)
-
-
-def derived(name: str, params: Params) -> dict[str, Derived]:
-    """Return what follows from the parameters of an operation of Albumentations.
-
-    Args:
-        name: Class name.
-        params: Its parameters, as a record has them.
-    """
-    try:
-        if name == "RandomResizedCrop":
-            return _crop(params["crop_coords"], params["shape"])
-        if name == "Rotate":
-            (cosine, sine, _), *_ = params["matrix"]
-            angle = math.degrees(math.atan2(sine, cosine))
-            return {"angle": Derived(angle, angle - _ROUNDING, angle + _ROUNDING)}
-    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
-        pass  # not what this version of the library logs
-    return {}
-
-
-def _crop(box: Sequence[float], shape: Sequence[float]) -> dict[str, Derived]:
-    """Return the part of the area, and width by height, before sides were rounded."""
-    wide, high = box[2] - box[0], box[3] - box[1]
-    height, width = shape[:2]
-    area = height * width
-    scale = Derived(
-        wide * high / area,
-        (wide - 0.5) * (high - 0.5) / area,
-        (wide + 0.5) * (high + 0.5) / area,
-    )
-    if wide == width or high == height:  # what is left after ten tries, perhaps
-        scale = Derived(scale.value, 0.0, math.inf)
-    ratio = Derived(
-        wide / high, (wide - 0.5) / (high + 0.5), (wide + 0.5) / (high - 0.5)
-    )
-    return {"scale": scale, "ratio": ratio}

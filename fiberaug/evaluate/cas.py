@@ -17,7 +17,13 @@ from torch import nn
 from fiberaug.bars import ProgressBar
 from fiberaug.errors import UsageError
 from fiberaug.evaluate.endless import endless
-from fiberaug.evaluate.feeding import Batch, batches, device_of, limited_threads
+from fiberaug.evaluate.feeding import (
+    Batch,
+    batches,
+    device_of,
+    held_arrays,
+    limited_threads,
+)
 
 __all__ = ["ClassificationAccuracy", "classification_accuracy_score"]
 
@@ -84,7 +90,8 @@ def classification_accuracy_score(
     Args:
         train: Images and class ids or shares, see
             :func:`fiberaug.evaluate.feeding.batches`. Pairs of arrays are shuffled by
-            the seed; loaders with ``set_epoch`` begin at epoch 0 for each seed.
+            the seed; loaders with ``set_epoch`` begin at epoch 0 for each seed, and
+            deal all of them the same.
         test: Real images and their class ids.
         model: Returns a new classifier of a seed, on its device; its output is
             [B, K], the classes are 0 to K - 1.
@@ -104,6 +111,9 @@ def classification_accuracy_score(
         raise UsageError(
             f"steps must be >= 1 and seeds not empty, got {steps} and {list(seeds)}"
         )
+    known = held_arrays(test)
+    if known is not None:
+        _check_ids(known.labels)  # before anything is trained
     shown: set[int] = set()
     accuracies: list[float] = []
     shares: list[dict[int, float]] = []
@@ -185,12 +195,11 @@ def _test(model: nn.Module, data: Any) -> tuple[float, dict[int, float]]:  # noq
     model.eval()
     with torch.no_grad():
         for images, labels in batches(data):
-            if labels is None or labels.ndim != 1:
-                raise UsageError("test must have class ids: give (images, labels)")
+            ids = _check_ids(labels)
             output = model(images.to(device))
-            _check_labels(labels, output, "test")
-            right.append(output.argmax(1).cpu() == labels.cpu())
-            known.append(labels.cpu())
+            _check_labels(ids, output, "test")
+            right.append(output.argmax(1).cpu() == ids.cpu())
+            known.append(ids.cpu())
     if not sum(map(len, known)):
         raise UsageError("test has no images; give a loader that can be read again")
     hits, classes = torch.cat(right).double(), torch.cat(known)
@@ -198,6 +207,12 @@ def _test(model: nn.Module, data: Any) -> tuple[float, dict[int, float]]:  # noq
         label: float(hits[classes == label].mean())
         for label in sorted(set(classes.tolist()))
     }
+
+
+def _check_ids(labels: torch.Tensor | None) -> torch.Tensor:
+    if labels is None or labels.ndim != 1:
+        raise UsageError("test must have class ids: give (images, labels)")
+    return labels
 
 
 def _check_labels(labels: torch.Tensor, output: torch.Tensor, name: str) -> None:

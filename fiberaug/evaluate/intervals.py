@@ -47,8 +47,8 @@ def wilson(hits: float, trials: float, confidence: float = 0.95) -> Share:
         trials: Independent trials, above 0; an effective number need not be whole.
         confidence: Of the two-sided interval, in (0, 1).
 
-    >>> wilson(5, 10).low
-    0.23659309051256394
+    >>> round(wilson(5, 10).low, 4)
+    0.2366
     """
     z = NormalDist().inv_cdf(0.5 + check_confidence(confidence) / 2)
     share, weight = hits / trials, z * z / trials

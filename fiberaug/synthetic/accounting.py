@@ -35,7 +35,7 @@ def account_for(
     }  # fmt: skip
     short = any(state.accepted.get(label, 0) < n for label, n in asked.counts.items())
     height, width, channels = state.size or (0, 0, 0)
-    likeness, wanted = filling.judge.likeness, commission.to_plain()
+    likeness, wanted = filling.judge.likeness, commission.plain
     data = None
     if likeness is not None:
         data = {

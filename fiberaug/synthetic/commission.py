@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fiberaug.jobs.plain import resolve_any
@@ -40,8 +41,9 @@ class Commission:
         """Bytes of a shard."""
         return parse_bytes(self.options.shard_size, name="shard_size")
 
-    def to_plain(self) -> dict[str, Any]:
-        """Return it as what JSON has; another call with the same makes the same pool.
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """All that matters, as what JSON has: the same makes the same pool.
 
         A generator that gives no hash of its weights is known by a first sample.
         """

@@ -203,6 +203,7 @@ class Filling:
         self.notes.append(self._note)
         self._note = Note(self.state)
         self._journal.close()
+        self._place.drop_journal(len(self.notes))  # of a run whose shards are lost
         self._journal = self._place.journal(len(self.notes))
         if following is not None:
             self._journal.write(following, 0.0)

@@ -116,11 +116,17 @@ def _read_frame(file: Any) -> tuple[MadeSample, float] | None:  # noqa: ANN401  
     image, text = file.read(size), file.read(more)
     if zlib.crc32(text, zlib.crc32(image)) != crc:
         return None
-    facts = json.loads(text)
+    try:
+        return _sample(image, json.loads(text))
+    except (ValueError, TypeError, KeyError):  # of another release, or a stranger
+        return None
+
+
+def _sample(image: bytes, facts: dict[str, Any]) -> tuple[MadeSample, float]:
     seconds, (code, thumbnail) = facts.pop("seconds"), facts.pop("looks")
     cells = np.frombuffer(b64decode(thumbnail), np.uint8).reshape(16, 16)
     facts |= {
         "image": image, "shape": tuple(facts["shape"]), "parts": tuple(facts["parts"]),
         "looks": Fingerprint(int(code, 16), cells),
     }  # fmt: skip
-    return MadeSample(**facts), seconds
+    return MadeSample(**facts), float(seconds)

@@ -133,6 +133,32 @@ class OnlineGenerator:
         return self._task.classes
 
     @property
+    def folder(self) -> Path:
+        """Where the buffer is."""
+        return self._task.folder
+
+    @property
+    def keep(self) -> Path | None:
+        """Folder of the pool of what was confirmed, if any."""
+        return self._task.keep
+
+    @property
+    def encoding(self) -> str:
+        """How images are stored."""
+        return self._task.encoding
+
+    @property
+    def identity(self) -> str:
+        """What its samples follow from, beside the generator's weights."""
+        factory = self._task.factory
+        name = (
+            factory
+            if isinstance(factory, str)
+            else getattr(factory, "__qualname__", "")
+        )
+        return f"{name} {self._task.whose()}"
+
+    @property
     def pid(self) -> int | None:
         """Number of the generator's process that this object has started, if any."""
         return None if self._supervisor is None else self._supervisor.pid

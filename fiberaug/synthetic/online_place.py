@@ -16,6 +16,7 @@ from fiberaug.synthetic.online_files import PART, write_whole
 __all__ = ["Place", "Task", "Trouble"]
 
 _VERSION = 1
+_TROUBLE_BYTES, _MOST_WHY = 2**16, 10_000  # 6 bytes a character at most
 _IN_USE_S = 1.0  # a process that only looks holds the lock for a moment
 
 
@@ -139,7 +140,7 @@ class Place:
         try:
             if any(self.again.glob("*")) or any(self.kept.glob("*/*")):
                 self.check(task, "left samples there to keep: collect() them first")
-            self._trouble.unlink(missing_ok=True)
+            write_whole(self._trouble, b" " * _TROUBLE_BYTES)
             for path in self.root.rglob(f".*{PART}"):
                 path.unlink(missing_ok=True)
             if self.ready.exists():
@@ -201,12 +202,19 @@ class Place:
         write_whole(self._maker, json.dumps(own).encode())
 
     def tell(self, trouble: Trouble | None) -> None:
-        """Write down what went wrong last; None: it goes on, unless that was final."""
+        """Write down what went wrong last; None: it goes on, unless that was final.
+
+        It is written over what :meth:`claim` has put there: a full disk may be why.
+        """
+        if trouble is None and self.trouble.final:
+            return
+        said = trouble._asdict() if trouble is not None else {}
         if trouble is not None:
-            with suppress(StoreError):  # a full disk is why, and told elsewhere
-                write_whole(self._trouble, json.dumps(trouble._asdict()).encode())
-        elif self._trouble.exists() and not self.trouble.final:
-            self._trouble.unlink(missing_ok=True)
+            said["why"] = trouble.why[-_MOST_WHY:]
+        text = json.dumps(said).encode()
+        # An error here: the folder was removed.
+        with suppress(OSError), self._trouble.open("r+b") as file:
+            file.write(text.ljust(_TROUBLE_BYTES))
 
     @property
     def trouble(self) -> Trouble:

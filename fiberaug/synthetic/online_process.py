@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from fiberaug.errors import DataRefused, UsageError
+from fiberaug.errors import DataRefused, FiberAugError, UsageError
 from fiberaug.synthetic.online_filling import Filling
 from fiberaug.synthetic.online_place import Place, Task, Trouble
 from fiberaug.synthetic.online_told import Told
@@ -84,7 +84,7 @@ def _run(filling: Filling, stop: Connection, beat: Any) -> None:  # noqa: ANN401
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, UsageError | DataRefused):
+    if isinstance(error, FiberAugError):
         return "\n".join([str(error), *getattr(error, "__notes__", ())])
     return "".join(traceback.format_exception(error)).strip()
 

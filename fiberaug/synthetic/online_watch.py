@@ -137,7 +137,8 @@ class Supervisor:
             failures = (
                 1 if read_told(self._place.words).made > self._made else failures + 1
             )
-            self._report(why, failures)
+            if self._report(why, failures):
+                return
             self._woken.poll(min(_PAUSE_S[0] * 2 ** (failures - 1), _PAUSE_S[1]))
 
     def _watch(self) -> str | None:
@@ -163,7 +164,8 @@ class Supervisor:
             return self._place.trouble.why
         return _why(code, self._place, self._task.hang, hung=hung)
 
-    def _report(self, why: str, failures: int) -> None:
+    def _report(self, why: str, failures: int) -> bool:
+        """Tell why the process failed; return whether it is not started again."""
         final = self._place.trouble.final or failures > self._restarts
         if final and failures > 1:
             why = f"{why}\n(it was started {failures} times)"
@@ -174,6 +176,7 @@ class Supervisor:
             "stopped" if final else "is started again",
             why,
         )
+        return final
 
 
 def _why(code: int, place: Place, hang: float, *, hung: bool) -> str:

@@ -55,14 +55,14 @@ def write_pool(
         )  # fmt: skip
         commission = Commission(options, studied)
         if done is not None:
-            place.check_same(done.asked, commission.to_plain())
+            place.check_same(done.asked, commission.plain)
             place.clear()
             _log.info("%s was written before by the same call", place.folder)
             return done
         batch = studied.batch
         if begun is not None:
             batch = begun.pop("batch", None)
-            place.check_same(begun, commission.to_plain())
+            place.check_same(begun, commission.plain)
         making = Making(
             generator=held, seed=options.seed, names=studied.names,
             encoding=options.encoding, source_type=studied.source_type,
@@ -104,7 +104,7 @@ def _write(
     likeness = None
     if options.against is not None:
         likeness = look_at(options.against, processes=options.processes)
-    target = place.begin(commission.to_plain() | {"batch": batch})
+    target = place.begin(commission.plain | {"batch": batch})
     filling = Filling(
         place, asked, making,
         judge=Judge(options.dedupe, commission.threshold, likeness),

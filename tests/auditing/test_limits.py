@@ -144,6 +144,22 @@ def test_what_other_arguments_draw_is_found(name):
         assert counter.sketches[parameter].outside > DRAWS / 2
 
 
+def test_a_crop_of_what_is_too_long_for_its_range_is_no_stray():
+    """After ten tries the library crops as much as the ratio of sides allows."""
+    arguments = {"size": (8, 8), "scale": (0.5, 0.6), "ratio": (0.5, 0.9)}
+    pipeline = as_pipeline(A.Compose([A.RandomResizedCrop(**arguments, p=1)]))
+    engine, counter = (
+        CpuEngine(pipeline, ["image"]),
+        LeafCounter(cpu_leaf("RandomResizedCrop", arguments)),
+    )
+    made = engine(
+        {"image": np.zeros((8, 64, 3), np.uint8)}, partial(key, 0, 0, 0, 0, 0)
+    )
+    counter.see(encode(made.operations[0][1]), {"key": "k"}, 1000)
+    assert counter.sketches["scale"].summary()["max"] < 0.2
+    assert not counter.strays
+
+
 def gpu_leaf(module):
     return asked_leaves({"gpu": [encode(spec_of(module))]})[0]
 

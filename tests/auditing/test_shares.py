@@ -70,6 +70,17 @@ def test_a_mix_as_asked_for_has_nothing_outside(sets, tmp_path, name, many):
             assert share.window is not None or share.worst == 0
 
 
+def test_of_several_sources_windows_are_within_two(sets, tmp_path):
+    pools = {name: str(sets / name) for name in ("gan", "diffusion")}
+    mix = fiberaug.Mix(pools, 0.5, weights={"gan": 5, "diffusion": 3})
+    folder = make_run(str(sets / "own"), tmp_path / "run", PIPELINE, mix=mix)
+    found = audit(folder)
+    assert found.ok
+    assert 1 < max(s.worst for s in found.shares if s.label is None) < 2
+    relabelled(folder, real_in(folder, 2, start=70), "gan")
+    assert {*outside(audit(folder))} == {"share"}
+
+
 def test_what_was_delivered_and_asked_for_is_told(plain):
     shares = {
         (share.epoch, share.source): share

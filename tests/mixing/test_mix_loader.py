@@ -3,15 +3,13 @@
 from itertools import islice
 
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mixsets import CLASSES, delivered, names, opened, shares
+from mixsets import delivered, opened
 from torch.utils.data import DataLoader as TorchLoader
 
 import fiberaug
 from fiberaug import Mix, Schedule
-from fiberaug.errors import StateMismatch, UsageError
 
 EPOCHS = 2
 LAW = settings(
@@ -108,13 +106,14 @@ def test_a_worker_that_is_spawned_delivers_the_same_stream(sets, whole):
 
 @given(
     way=st.sampled_from(sorted(WAYS)), variant=st.sampled_from(sorted(VARIANTS)),
-    stop=st.integers(1, 8), batch=st.integers(1, 20), after=st.integers(1, 3),
+    stop=st.integers(1, 8), after=st.tuples(st.integers(1, 3), st.integers(1, 20)),
 )  # fmt: skip
 @LAW
 def test_a_run_goes_on_where_it_was_left_whatever_reads_it_then(
-    sets, whole, way, variant, stop, batch, after
+    sets, whole, way, variant, stop, after
 ):
     expected, found = whole(way, variant), {}
+    world, batch = after
     loader = fiberaug.DataLoader(
         opened(sets["real"], WAYS[way](sets), **VARIANTS[variant]), 6
     )
@@ -122,9 +121,9 @@ def test_a_run_goes_on_where_it_was_left_whatever_reads_it_then(
     delivered(islice(run, stop), found=found)
     state = loader.state_dict()
     loader.close()
-    for rank in range(after):
+    for rank in range(world):
         dataset = opened(
-            sets["real"], WAYS[way](sets), rank=rank, world_size=after,
+            sets["real"], WAYS[way](sets), rank=rank, world_size=world,
             **VARIANTS[variant],
         )  # fmt: skip
         with fiberaug.DataLoader(dataset, batch) as again:
@@ -139,10 +138,7 @@ def test_a_run_goes_on_where_it_was_left_whatever_reads_it_then(
 def test_a_plain_torch_loader_delivers_the_same_stream(sets, whole, way, workers):
     dataset = opened(sets["real"], WAYS[way](sets), batch_size=5)
     found = {}
-    loader = TorchLoader(
-        dataset, 5, num_workers=workers, collate_fn=dataset.collate_fn
-        if hasattr(dataset, "collate_fn") else None,
-    )  # fmt: skip
+    loader = TorchLoader(dataset, 5, num_workers=workers)
     for epoch in range(EPOCHS):
         dataset.set_epoch(epoch)
         assert len(loader) == len(list(loader)) or workers

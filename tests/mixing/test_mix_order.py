@@ -11,7 +11,7 @@ from mixworlds import POOL, ROWS, asked, make_world, worlds
 
 import fiberaug.mixing
 from fiberaug import Schedule
-from fiberaug.mixlaw import Even, MixLaw, pack_place, place_of
+from fiberaug.mixlaw import MixLaw, place_of
 from fiberaug.timeline import Timeline
 
 LAW = settings(deadline=None, max_examples=60)

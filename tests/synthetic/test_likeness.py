@@ -26,6 +26,8 @@ def folder(tmp_path_factory):
     images = [photo(i) for i in range(20)]
     images += [np.full((40, 48, 3), level, np.uint8) for level in (10, 200)]
     images += [np.uint8(images[0] * 0.03 + 100), np.uint8(images[1] * 0.05 + 90)]
+    spread = fingerprint_of(encode_image(photo(30), "png")).thumbnail.std()
+    images.append(np.uint8(photo(30) * (2.9 / spread) + 100))
     (place / "photos").mkdir()
     for i, image in enumerate(images):
         (place / "photos" / f"k{i:02d}.png").write_bytes(encode_image(image, "png"))
@@ -60,15 +62,20 @@ def test_processes_change_nothing(folder, known, processes):
     assert np.array_equal(likeness.hashes, known[0].hashes)
 
 
-def alike(likeness, looks):
+def alike(likeness, looks, keys=None):
     """Keys of the samples that a conversion holds for near-copies of an image."""
     found = set()
     for row, (key, _, _) in enumerate(likeness.names):
+        if keys is not None and key not in keys:
+            continue
         hashes = np.array([likeness.hashes[row], looks.hash], np.uint64)
         cells = np.stack([likeness.thumbnails[row].reshape(16, 16), looks.thumbnail])
         if near_copies(hashes, cells).max() == 0:
             found.add(key)
     return found
+
+
+NEAR = {"k04", "k20", "k21", "k22", "k23", "k24"}  # the others are far off
 
 
 def slope(strength):
@@ -81,7 +88,12 @@ def faded(strength):
     return photo(4) * strength / 400 + 100
 
 
-@pytest.mark.parametrize("change", [slope, faded])
+def risen(strength):
+    """A photo of which only a version almost without contrast is known."""
+    return photo(30) * strength / 400 + 100
+
+
+@pytest.mark.parametrize("change", [slope, faded, risen])
 def test_the_bounds_are_those_of_a_conversion(known, change):
     likeness, _ = known
     both = set()
@@ -89,14 +101,14 @@ def test_the_bounds_are_those_of_a_conversion(known, change):
         image = change(strength).round().astype(np.uint8)
         looks = fingerprint_of(encode_image(image, "png"))
         found = likeness.find("none", looks)
-        like = alike(likeness, looks)
+        like = alike(likeness, looks, NEAR)
         assert (found.key in like) if found else not like, strength
         both.add(found is None)
     assert both == {True, False}
 
 
 @given(
-    number=st.integers(0, 23), other=st.integers(100, 10_000),
+    number=st.integers(0, 24), other=st.integers(100, 10_000),
     noise=st.sampled_from([0, 2, 6, 15, 60]), gain=st.sampled_from([1, 0.9, 0.6, 0.05]),
     quality=st.sampled_from([None, 30, 90]),
 )  # fmt: skip

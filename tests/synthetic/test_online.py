@@ -186,37 +186,6 @@ def test_it_goes_on_after_close_with_what_is_there(online):
     assert right(source.take(0, 900), 0, 900)
 
 
-def test_the_buffer_never_holds_more_than_it_may(online, tmp_path):
-    source = online(ahead=50, most_bytes=40_000)
-    sizes = []
-    for i in range(60):
-        for label in range(3):
-            assert right(source.take(label, i), label, i)
-            files = [p for p in (tmp_path / "buffer/ready").rglob("*") if p.is_file()]
-            sizes.append(sum(_size(path) for path in files))
-
-    assert max(sizes) <= 40_000
-    assert max(sizes) > 20_000
-    assert source.stats()["late"] == 0
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def test_a_sample_that_was_dropped_is_made_again_the_same(online):
-    source = online(ahead=2, most_bytes=9000)
-    first = [source.take(0, i) for i in range(3)]
-    for i in range(3, 40):
-        source.take(0, i)
-
-    assert [source.take(0, i) for i in range(3)] == first
-    assert source.stats()["made"] >= 43
-
-
 def test_it_ends_with_an_interpreter_that_does_not_close_it(tmp_path):
     code = (
         "import sys, psutil, onlines\n"

@@ -150,6 +150,8 @@ def test_a_wait_ends_in_time_while_the_generator_hangs(online):
     assert 0.5 <= time.monotonic() - began < 30
     assert source.stats()["late"] == 1
     assert source.stats()["waited_s"] >= 0.5
+    while source.stats()["heartbeat_age_s"] < 0.5:  # until it hangs
+        time.sleep(0.05)
     source.close(timeout=0.2)
     assert processes() == []
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from fiberaug.errors import StoreError
 from fiberaug.synthetic import online_board
+from fiberaug.synthetic.online import OnlineGenerator
 from fiberaug.synthetic.online_board import Taker, bury, counted, read_takers
 from fiberaug.synthetic.online_files import pack, read_sample, unpack, write_whole
+from fiberaug.synthetic.online_place import Place, Trouble
 from fiberaug.synthetic.online_told import Told, read_told
 
 MEMBERS = st.fixed_dictionaries(
@@ -219,3 +221,30 @@ def test_what_the_generator_tells_outlives_it(tmp_path):
         1,
     )
     assert abs(time.time() - seen.beat_s) < 60
+
+
+def test_trouble_is_told_on_a_full_disk_too(tmp_path):
+    task = OnlineGenerator("a:b", tmp_path / "f", classes=["x"])._task
+    place = Place(tmp_path / "f")
+    place.claim(task)
+    before = {p: (p.stat().st_ino, p.stat().st_blocks) for p in tmp_path.rglob("*")}
+    assert place.trouble == ("", False)
+
+    for why, final in (("\0" * 20_000, False), ("short", False), ("ends\n", True)):
+        place.tell(Trouble(why, final=final))
+        assert place.trouble == (why[-10_000:], final)
+    place.tell(None)  # what was final stays
+    assert place.trouble == ("ends\n", True)
+    after = {p: (p.stat().st_ino, p.stat().st_blocks) for p in tmp_path.rglob("*")}
+    assert after == before
+    place.claim(task)
+    assert place.trouble == ("", False)
+
+
+def test_trouble_that_has_passed_is_forgotten(tmp_path):
+    place = Place(tmp_path)
+    place.claim(OnlineGenerator("a:b", tmp_path, classes=["x"])._task)
+    place.tell(Trouble("once", final=False))
+    place.tell(None)
+
+    assert place.trouble == ("", False)

@@ -145,6 +145,36 @@ def test_it_ends_when_its_trainer_is_killed_and_a_new_one_goes_on(tmp_path):
     assert len(pool) == len(keys)
 
 
+HANGING = """
+import functools, os, sys, time, onlines
+from fiberaug.synthetic.online import OnlineGenerator
+factory = functools.partial(onlines.Broken, "sleeps")
+one = OnlineGenerator(factory, sys.argv[1], classes=onlines.CLASSES).start()
+while one.stats()["heartbeat_age_s"] < 0.2:
+    time.sleep(0.01)
+child = os.fork()
+if child:
+    print(one.pid, child, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_it_ends_though_it_hangs_and_a_fork_of_its_trainer_lives(tmp_path):
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", HANGING, tmp_path], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    generator, child = map(int, trainer.stdout.readline().split())
+    trainer.kill()
+    trainer.wait()
+    trainer.stdout.close()
+    try:
+        wait_until(lambda: gone(generator), 10)
+        assert not gone(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 def test_two_trainers_share_a_folder_and_one_is_killed(tmp_path):
     first = train(tmp_path, 0, 10_000)
     first.stdout.readline()

@@ -94,6 +94,17 @@ def test_a_kill_at_any_step_loses_nothing(tmp_path):
     assert event > 25
 
 
+@pytest.mark.parametrize("lost", ["synth-000000.tar", "synth-000001.tar.idx"])
+def test_a_shard_that_was_lost_is_made_again(tmp_path, half, unbroken, lost):
+    """And the journal of a later shard is not gone on with."""
+    folder = tmp_path / "pool"
+    shutil.copytree(half, folder)
+    (folder / lost).unlink()
+    if kill_at(30, folder, partial(write, folder)):
+        write(folder)
+    assert digests(folder) == unbroken
+
+
 @pytest.mark.slow
 def test_processes_that_are_killed_lose_nothing(tmp_path, unbroken):
     folder, rng = tmp_path / "pool", random.Random(3)
@@ -219,9 +230,17 @@ def test_another_pool_is_not_gone_on_with(tmp_path, half, options, named, finish
 def test_the_cost_of_all_runs_is_told(tmp_path, half):
     folder = tmp_path / "pool"
     shutil.copytree(half, folder)
+    (path,) = (folder / ".converting").glob("*.samples")
+    with Journal(path) as journal:
+        kept = [made for made, _ in journal.read()]
+    path.unlink()
+    with Journal(path) as journal:
+        for made in kept:
+            journal.write(made, 1000.0)
     cost = write(folder).file.cost
     told = json.loads((folder / "pool.json").read_text())
 
     assert told["cost"] == cost
-    assert cost["generate_s"] > 0
+    assert 0 < cost["generate_s"] - 1000 * len(kept) < 900
+    assert cost["calls"] > len(kept)
     assert cost["made"] == sum(one["made"] for one in told["counts"].values())
