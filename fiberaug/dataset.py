@@ -235,12 +235,9 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         self._control = PassControl(fixed=not train, budget=SharedBudget())
 
     def positions(self, epoch: int) -> int:
-        """Return the positions of an epoch, over all ranks.
+        """Return the positions of an epoch over all ranks; TypeError without an index.
 
         With a mix they can differ from epoch to epoch.
-
-        Raises:
-            TypeError: The shards have no index.
         """
         if self.mixture is None:
             return self.plan.n

@@ -24,6 +24,7 @@ _ENLARGED = 1.25
 _LOOKED_AT = 4  # shards
 _QUALITY = 90
 _SUM_50 = 3688  # of the luminance table of quality 50, ITU-T T.81 annex K.1
+_FIRST_50 = 105  # of its first eight values, in zigzag order
 _CODED = (1, 3)
 _SPATIAL = ("mask", "masks", "bboxes", "keypoints", "polygons")
 
@@ -115,7 +116,9 @@ def jpeg_quality(data: bytes) -> int:
     table = data[at + 5 : at + 69]
     if at < 0 or len(table) < 64 or data[at + 4] & 0xF0:
         return _QUALITY
-    scale = 100 * sum(table) / _SUM_50
+    # At low qualities large values are cut off at 255, the first eight are not.
+    whole = max(table) < 255
+    scale = 100 * sum(table) / _SUM_50 if whole else 100 * sum(table[:8]) / _FIRST_50
     quality = 100 - scale / 2 if scale <= 100 else 5000 / scale
     return max(1, min(100, round(quality)))
 

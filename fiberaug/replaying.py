@@ -24,6 +24,7 @@ from fiberaug.remaking import (
 from fiberaug.resolving import resolve_stage
 from fiberaug.runlog import MANIFEST, read_manifest
 from fiberaug.sample import Sample
+from fiberaug.shards.urls import is_remote
 from fiberaug.showing import as_levels
 
 __all__ = ["Step", "open_run", "open_run_whole", "replay", "replay_steps"]
@@ -231,26 +232,28 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
 
 
 def _mix(said: Mapping[str, Any] | None) -> Mix | None:
-    """Return the mix of a run; what was made online is read from where it was kept."""
+    """Return the mix of a run, as far as its sources are still there.
+
+    What was made online is read from where it was kept.
+    """
     if said is None:
         return None
-    places = {
-        name: place["shards"] if "shards" in place else place.get("keep")
-        for name, place in said["sources"].items()
-    }
-    kept = {
-        name: place
-        for name, place in places.items()
-        if place is not None and (isinstance(place, list) or Path(place).is_dir())
-    }
+    kept = {one["name"]: _place_of(one) for one in said["sources"]}
+    kept = {name: place for name, place in kept.items() if place is not None}
     if not kept:
         return None
     weights = {name: said["weights"][name] for name in kept}
+    shards = [one for one in said["sources"] if "shards" in one]
     # What was kept may lack classes, which no replay of a record needs.
-    dry = (
-        said["dry"]
-        if len(kept) == len(places)
-        and all(isinstance(place, list) for place in kept.values())
-        else "real"
-    )
+    dry = said["dry"] if len(shards) == len(kept) else "real"
     return Mix.of({**said, "sources": kept, "weights": weights, "dry": dry})
+
+
+def _place_of(source: Mapping[str, Any]) -> list[str] | str | None:
+    """Return where a source of a run is; None: it is gone, or was never kept."""
+    if "shards" not in source:
+        keep: str | None = source.get("keep")
+        return keep if keep is not None and Path(keep).is_dir() else None
+    shards: list[str] = source["shards"]
+    gone = any(not is_remote(place) and not Path(place).exists() for place in shards)
+    return None if gone else shards

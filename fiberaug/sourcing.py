@@ -181,7 +181,9 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
         refs=tuple(refs), of=tuple(of), labels=real if matched else None,
         identity=identity_of(mix, {one.name: one.fingerprint for one in found}),
         description={
-            **mix.to_dict(), "sources": {one.name: one.source.place for one in found}
+            **mix.to_dict(),
+            # A list: the order of the sources says whose turn it is.
+            "sources": [{"name": one.name, **one.source.place} for one in found],
         },
         matcher=matcher,
         samples={

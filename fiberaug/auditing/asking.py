@@ -1,14 +1,16 @@
 """What the mix of a run asks for: of windows of positions, and of classes."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fiberaug.mix import REAL
-from fiberaug.mixture import Mixture
 from fiberaug.order import open_order
 from fiberaug.timeline import Timeline
+
+if TYPE_CHECKING:
+    from fiberaug.mixture import Mixture
 
 __all__ = ["MixAsking", "asking_of"]
 
@@ -24,19 +26,20 @@ def asking_of(dataset: Any, said: Mapping[str, Any] | None) -> "MixAsking | None
     mixture = None if dataset is None else dataset.mixture
     if mixture is None or said is None or {*said["sources"]} != {*mixture.names[1:]}:
         return None
-    return MixAsking(mixture, dataset.plan)
+    return MixAsking(dataset)
 
 
 class MixAsking:
     """What a mixture asks for.
 
     Args:
-        mixture: The mixture.
-        plan: The plan of its data set.
+        dataset: A data set that has one.
     """
 
-    def __init__(self, mixture: Mixture, plan: Any) -> None:  # noqa: ANN401  # a Plan
-        self._mixture, self._plan, self._law = mixture, plan, mixture.law
+    def __init__(self, dataset: Any) -> None:  # noqa: ANN401  # a data set
+        mixture: Mixture = dataset.mixture
+        self._mixture, self._plan, self._law = mixture, dataset.plan, mixture.law
+        self._length = dataset.positions
         self._classes: tuple[int, Any] = -1, None
         self.names = mixture.names
         """Sources as records name them, ``real`` first."""
@@ -67,7 +70,7 @@ class MixAsking:
         """Return the positions of an epoch; None: not known."""
         if self._law.dry == "stop" and len(self.names) > 2:
             return None  # it goes by the order of sources, which manifests do not keep
-        return self._mixture.length(epoch, self._plan)
+        return int(self._length(epoch))
 
     def mixed_of_class(self, epoch: int, label: int, stop: int) -> float | None:
         """Return how many mixed-in samples of a class the first positions should have.

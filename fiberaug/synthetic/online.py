@@ -9,6 +9,7 @@ import multiprocessing
 import pickle
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +29,7 @@ from fiberaug.synthetic.online_watch import Supervisor
 __all__ = ["OnlineGenerator"]
 
 _MOST_INDEX = 2**40
+_FORGOTTEN_S = 2.0  # for a batch, when nobody has this object any more
 _SLEEP_S = (0.001, 0.02)  # first and longest between two looks for a sample
 
 
@@ -181,7 +183,9 @@ class OnlineGenerator:
         if self._supervisor is None:
             check_pool(self._place, self._task)
             self._place.claim(self._task)
-            self._supervisor = Supervisor(self._task, self._restarts)
+            supervisor = Supervisor(self._task, self._restarts)
+            weakref.finalize(self, supervisor.stop, _FORGOTTEN_S).atexit = False
+            self._supervisor = supervisor
         return self
 
     def close(self, timeout: float = 10.0) -> None:

@@ -80,7 +80,8 @@ class Supervisor:
             return False
         self._stopping = True
         self._waker.send_bytes(b"end")
-        self._thread.join()
+        if self._thread is not threading.current_thread():  # collecting garbage
+            self._thread.join()
         if self._process is not None:
             with suppress(OSError):  # it has ended
                 self._stop.send_bytes(b"end")

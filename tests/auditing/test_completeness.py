@@ -86,6 +86,7 @@ def test_positions_that_a_resumed_run_repeats_are_noted(write_set, tmp_path):
     found = audit(folder)
     assert found.ok, found.findings
     assert [epoch.repeated for epoch in found.epochs] == [48]
+    assert {rate.trials for rate in found.rates} == {70}  # each counts once
     assert found.passes == 3
 
 

@@ -24,6 +24,9 @@ def test_a_sketch_is_exact_but_for_quantiles(size, seed):
     near = 0.05 + 1 / size
     assert ranks == pytest.approx({"q05": 0.05, "q50": 0.5, "q95": 0.95}, abs=near)
     assert len(sketch._kept) <= 4096
+    every = np.flatnonzero(np.isin(values, sketch._kept))
+    assert (np.diff(every) == sketch._stride).all()
+    assert len(sketch._kept) >= min(size, 2048)
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,5 +1,6 @@
 """An online generator gives the samples that are asked for, in any process."""
 
+import gc
 import json
 import multiprocessing
 import os
@@ -175,6 +176,15 @@ def test_close_leaves_no_process_and_no_unfinished_file(online, tmp_path):
     assert all(t.name != "fiberaug-online" for t in threading.enumerate())
 
 
+def test_it_ends_when_nobody_has_it_any_more(tmp_path):
+    source = OnlineGenerator(make, tmp_path, classes=CLASSES).start()
+    assert right(source.take(0, 0), 0, 0)
+    del source
+    gc.collect()
+
+    assert processes() == []
+
+
 def test_it_goes_on_after_close_with_what_is_there(online):
     source = online(ahead=4)
     before = source.take(0, 3)
@@ -201,6 +211,9 @@ def test_it_ends_with_an_interpreter_that_does_not_close_it(tmp_path):
 
     assert done.stderr == ""
     assert not Path(f"/proc/{int(done.stdout)}").exists()
+    with OnlineGenerator(make, tmp_path, classes=CLASSES) as source:
+        assert right(source.take(0, 70), 0, 70)
+        assert source.stats()["restarts"] == 0  # it had ended as it should
 
 
 def test_samples_of_another_generator_are_never_given_for_these(online):

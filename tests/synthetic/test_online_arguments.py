@@ -53,4 +53,5 @@ def test_a_relative_folder_stays_where_it_was_said(tmp_path, monkeypatch):
     with source:
         assert right(source.take(0, 0), 0, 0)
         source.confirm(0, 0)
+    assert (tmp_path / "here/ready").is_dir()
     assert len(Pool.open(tmp_path / "kept")) == 1

@@ -1,8 +1,8 @@
 """The buffer holds what it may, and what is dropped comes again the same."""
 
 import time
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from onlines import CLASSES, Uneven, make, right
 
@@ -19,10 +19,7 @@ def test_the_buffer_never_holds_more_than_it_may(tmp_path):
         for i in range(60):
             for label in range(3):
                 assert right(source.take(label, i), label, i)
-                files = [
-                    p for p in (tmp_path / "buffer/ready").rglob("*") if p.is_file()
-                ]
-                sizes.append(sum(_size(path) for path in files))
+                sizes.append(held(tmp_path))
 
         assert max(sizes) <= 40_000
         assert max(sizes) > 20_000
@@ -36,22 +33,46 @@ def test_a_full_buffer_of_uneven_samples_is_full_and_at_rest(tmp_path):
         sizes = []
         for i in range(50):
             assert source.take(i % 3, i // 3) is not None
-            files = [p for p in (tmp_path / "buffer/ready").rglob("*") if p.is_file()]
-            sizes.append(sum(_size(path) for path in files))
-        made = [0, log.stat().st_size]
-        while made[-1] != made[-2]:
-            time.sleep(0.3)
-            made.append(log.stat().st_size)
+            sizes.append(held(tmp_path))
+        made = at_rest(log)
 
         assert 40_000 < max(sizes) <= 60_000
-        assert made[-1] - source.stats()["made"] <= 3 * 8  # made, and no room for them
+        assert made - source.stats()["made"] <= 3 * 8  # made, and no room for them
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+def test_a_sample_larger_than_all_before_makes_room_for_itself(tmp_path):
+    log, marker = tmp_path / "log", tmp_path / "large"
+    factory = partial(Uneven, log, marker)
+    with make_online(tmp_path, factory, ahead=300, most_bytes=30_000) as source:
+        small = source.take(0, 0)
+        at_rest(log)
+        assert held(tmp_path) > 30_000 - 8 * 2000
+        marker.touch()
+        sizes = []
+        for i in range(12):
+            large = source.take(i % 3, 1000 + i)
+            assert len(large["png"]) > 2 * len(small["png"])
+            sizes.append(held(tmp_path))
+
+        assert max(sizes) <= 30_000
+
+
+def at_rest(log):
+    """How many samples were made, once no more are."""
+    made = [0, log.stat().st_size]
+    while made[-1] != made[-2]:
+        time.sleep(0.3)
+        made.append(log.stat().st_size)
+    return made[-1]
+
+
+def held(tmp_path):
+    """Bytes of the files in the buffer."""
+    sizes = []
+    for path in list((tmp_path / "buffer/ready").rglob("*")):
+        with suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size if path.is_file() else 0)
+    return sum(sizes)
 
 
 def test_a_sample_that_was_dropped_is_made_again_the_same(tmp_path):

@@ -124,6 +124,19 @@ def test_what_cannot_be_made_again_now_is_made_by_the_next_run(tmp_path):
     ]  # fmt: skip
 
 
+def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    source = make_online(tmp_path)
+    filled(source, {0})
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool/.converting.json").write_text("{}")
+    (tmp_path / "pool/.synth-000000.tar.1.part").write_bytes(b"half")
+    source.collect()
+
+    assert sorted(path.name for path in (tmp_path / "pool").iterdir()) == [
+        "dataset.json", "pool.json", "synth-000000.tar", "synth-000000.tar.idx",
+    ]  # fmt: skip
+
+
 def test_nothing_is_written_where_nothing_was_confirmed(tmp_path):
     with make_online(tmp_path) as source:
         source.take(0, 0)

@@ -94,15 +94,30 @@ def test_a_kill_at_any_step_loses_nothing(tmp_path):
     assert event > 25
 
 
-@pytest.mark.parametrize("lost", ["synth-000000.tar", "synth-000001.tar.idx"])
-def test_a_shard_that_was_lost_is_made_again(tmp_path, half, unbroken, lost):
+@pytest.mark.parametrize(
+    ("lost", "event"),
+    [("synth-000000.tar", 35), ("synth-000000.tar", 37), ("synth-000001.tar.idx", 99)],
+)
+def test_a_shard_that_was_lost_is_made_again(tmp_path, half, unbroken, lost, event):
     """And the journal of a later shard is not gone on with."""
     folder = tmp_path / "pool"
     shutil.copytree(half, folder)
     (folder / lost).unlink()
-    if kill_at(30, folder, partial(write, folder)):
-        write(folder)
+    kill_at(event, folder, partial(write, folder))
+    write(folder)
+
     assert digests(folder) == unbroken
+
+
+def test_what_a_kill_at_the_very_end_left_is_removed(tmp_path):
+    folder = write(tmp_path / "pool", per_class=2).path
+    before = digests(folder)
+    (folder / ".converting").mkdir()
+    (folder / ".converting" / "000001.samples").write_bytes(b"")
+    (folder / ".converting.json").write_text("{}")
+    write(folder, per_class=2)
+
+    assert digests(folder) == before
 
 
 @pytest.mark.slow
@@ -224,7 +239,18 @@ def test_another_pool_is_not_gone_on_with(tmp_path, half, options, named, finish
         write(folder, **options)
 
     assert named in str(caught.value)
+    assert "probe" not in str(caught.value)  # it follows from the rest
     assert before is None or digests(folder) == before
+
+
+def test_a_generator_that_says_nothing_is_known_by_what_it_makes(tmp_path):
+    class Silent(Shapes):
+        def describe(self):
+            return {}
+
+    write(tmp_path / "pool", Silent(twins=60), per_class=2)
+    with pytest.raises(UsageError, match=r"another pool: generator\.probe is"):
+        write(tmp_path / "pool", Silent((8, 8)), per_class=2)
 
 
 def test_the_cost_of_all_runs_is_told(tmp_path, half):
