@@ -1,5 +1,6 @@
 """Whether a source fits the data set it is mixed into: fields, classes, shares."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from fiberaug.schedules import Schedule, as_fraction
 
 __all__ = ["check_unit", "per_class_of", "relabel_of", "same_fields", "scaled"]
 
+_log = logging.getLogger("fiberaug")
 _SHOWN = 10
 
 
@@ -47,6 +49,13 @@ def relabel_of(
         return None
     if not own and all(label.isdecimal() for label in theirs):
         return {i: int(label) for i, label in enumerate(theirs)}
+    if not own:
+        _log.warning(
+            "the data set's classes have no names: class 0 is taken for %r of source"
+            " %r of the mix, and so on; `fiberaug convert` gives a set names",
+            theirs[0], name,
+        )  # fmt: skip
+        return None
     unknown = [label for label in theirs if label not in own]
     if unknown:
         raise UsageError(

@@ -45,8 +45,8 @@ class Mix:
             positions, at places that are drawn.
         schedule: The share as it changes, a :class:`fiberaug.Schedule`; in the place of
             ``ratio``.
-        per_class: Shares of single classes, by name or id: exact in each epoch, while
-            windows over all classes are not. True: ``ratio`` for each class.
+        per_class: Other shares for single classes, by name or id: exact in each epoch,
+            while windows over all classes are not.
         dry: What happens when a source's samples (of a class) have all been used in an
             epoch: ``cycle``: again from the first, ``max_reuse`` times at most, then
             real ones; ``real``: the real sample is delivered; ``stop``: the epoch ends.
@@ -72,7 +72,7 @@ class Mix:
         weights: Mapping[str, float] | None = None,
         mode: str = "replace",
         schedule: Schedule | Mapping[str, Any] | None = None,
-        per_class: Mapping[str | int, Any] | bool | None = None,
+        per_class: Mapping[str | int, Any] | None = None,
         dry: str = "cycle",
         max_reuse: int | None = None,
         match: str | None = None,
@@ -163,7 +163,7 @@ class Mix:
         if self.per_class is not None:
             section["per_class"] = {
                 label: one.to_dict() for label, one in self.per_class.items()
-            } or True
+            }
         return section
 
     def __repr__(self) -> str:
@@ -228,15 +228,13 @@ def _per_class(
     mode: str,
 ) -> dict[str | int, Schedule] | None:
     """Return the shares of classes; an empty mapping: the same for each."""
-    if per_class is None or per_class is False:
+    if per_class is None or isinstance(per_class, bool):
         return None
     if mode == "unit":
         raise UsageError(
             'mode="unit" has a fixed number in each unit, per_class an exact one of'
             " each class; one excludes the other"
         )
-    if per_class is True:
-        return {}
     if not isinstance(per_class, Mapping) or not per_class:
         raise UsageError(
             f"per_class gives classes their ratio, or is True, got {per_class!r:.80}"

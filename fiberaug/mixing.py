@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fiberaug.levelling import exchanges, rounded
 from fiberaug.mixlaw import ANY, Even, MixLaw, place_of
 from fiberaug.order import EpochOrder, VirtualOrder, hash64, keyed_permutation
-from fiberaug.schedules import PARTS
 from fiberaug.timeline import Span, Timeline
 
 __all__ = ["Base", "Deal", "MixedOrder"]
@@ -26,7 +26,7 @@ Base = EpochOrder | VirtualOrder
 Labels = Callable[[int, Base], NDArray[np.int64]]
 """(epoch, order) -> class of each position of the data set's own order, int64 [N]."""
 
-_COLUMNS, _PHASE, _STAND_IN = 23, 24, 25  # what a hash is for
+_COLUMNS, _STAND_IN = 23, 25  # what a hash is for
 _BLOCK = 1 << 16  # positions of a table, where nothing is matched
 _KEPT_BLOCKS = 8
 _DRY = -1  # in the place of a member
@@ -90,6 +90,7 @@ class MixedOrder:
             self._spread, self._classes = law.appended(epoch)
         elif law.matched:
             self._classes = labels(epoch, base)
+        self._moved: dict[int, int] = {}
         spread = self._spread
         self.end = spread.n
         self._before = spread.before if isinstance(spread, Span) else 0
@@ -101,6 +102,8 @@ class MixedOrder:
             dry = np.flatnonzero(self._whole.members == _DRY)
             if law.dry == "stop" and len(dry):
                 self.end = int(self._whole.positions[dry[0]])
+        if law.dry == "stop":
+            law.tell_length(epoch, self.end)
 
     def reach(self, position: int) -> int:
         """Return ``min(position, positions of the epoch)``."""
@@ -135,7 +138,7 @@ class MixedOrder:
         None where the sample there is appended.
         """
         if not self._append:
-            return position
+            return self._moved.get(position, position)
         below = self._spread.below(position)
         return position - below if self._spread.below(position + 1) == below else None
 
@@ -240,6 +243,8 @@ class MixedOrder:
         number = first + np.arange(len(positions))
         sources = law.turns[number % len(law.turns)]
         labels = np.full(len(positions), ANY, np.int64)
+        if self._classes is not None and not self._append and law.per_class is None:
+            self._classes = self._levelled(self._classes, positions)
         if self._classes is not None:
             labels = self._classes if self._append else self._classes[positions]
         members = np.full(len(positions), _DRY, np.int64)
@@ -337,19 +342,37 @@ class MixedOrder:
         rank = rank.reshape(-1, unit).argsort(axis=1).argsort(axis=1)
         return np.flatnonzero((rank < due[:, None]).ravel())
 
+    def _levelled(
+        self, classes: NDArray[np.int64], positions: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the classes after real samples have changed places.
+
+        Each class then has its share of the epoch's mixed-in positions within one.
+        """
+        known, numbers = np.unique(classes, return_inverse=True)
+        whole = self._spread.asked(0, self._spread.n) / max(1, len(classes))
+        shares = np.bincount(numbers.ravel(), minlength=len(known)) * whole
+        words = self.law.seed, self._epoch
+        wanted = rounded(shares, len(positions), *words)
+        pairs = exchanges(numbers.ravel(), positions, wanted.tolist(), *words)
+        self._moved = dict(pairs.tolist()) | {b: a for a, b in pairs.tolist()}
+        found = classes.copy()
+        found[pairs] = classes[pairs[:, ::-1]]
+        return found
+
     def _by_class(self) -> NDArray[np.int64]:
         """Return positions of which each class has exactly its share."""
         law, labels = self.law, self._classes
         found = []
         for label in law.classes:
             own = np.flatnonzero(labels == label)
-            schedule = (law.per_class or {}).get(label, law.schedule)
-            span = Timeline(schedule, law.samples, append=False).epoch(self._epoch)
-            part = PARTS * own // span.scale
-            shares = np.asarray(span.parts, np.int64)[part]
-            words = _PHASE, law.seed, self._epoch, label & (2**64 - 1)
-            phase = hash64(*words) % span.unit
-            due = (phase + np.concatenate([[0], np.cumsum(shares)])) // span.unit
+            span = law.timeline(label).epoch(self._epoch)
+            if len(own) != span.n and len(own):
+                # An epoch of a part of the set, or of more than it: no two have the
+                # same classes.
+                schedule = (law.per_class or {}).get(label, law.schedule)
+                span = Timeline(schedule, len(own), append=False).epoch(self._epoch)
+            due = span.all_below()[: len(own) + 1]
             found.append(own[np.flatnonzero(np.diff(due))])
         return np.sort(np.concatenate(found))
 

@@ -166,13 +166,18 @@ class MixLaw:
         )
 
     def length(self, epoch: int) -> int | None:
-        """Return the positions of an epoch; None: only its order tells."""
+        """Return the positions of an epoch; None: its order tells, once it is made."""
         if self.dry == "stop":
-            return None
+            known: int | None = self._kept.get(("length", epoch))
+            return known
         if self.mode != "append":
             return self.samples
         spread, _ = self.appended(epoch)
         return spread.n
+
+    def tell_length(self, epoch: int, positions: int) -> None:
+        """Keep what only the order of an epoch tells: it is asked for every batch."""
+        self._kept["length", epoch] = positions
 
     def appended(self, epoch: int) -> tuple[Span | Even, NDArray[np.int64] | None]:
         """Return where an epoch's appended samples are, and the class of each.

@@ -310,9 +310,7 @@ class Mixture:
     @property
     def exact_per_class(self) -> bool:
         """Whether the share of each class is exact in each epoch."""
-        return self.law.per_class is not None or (
-            self.law.matched and self.law.mode == "append"
-        )
+        return self.law.matched
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from fiberaug.schedules import Schedule
 from fiberaug.turns import turns
 
 __all__ = [
-    "EVEN", "ODD", "POOL", "ROWS", "World", "asked", "make_world", "plain_asked",
-    "worlds",
+    "EVEN", "FREE", "ODD", "POOL", "ROWS", "World", "asked", "make_world",
+    "plain_asked", "worlds",
 ]  # fmt: skip
 
 POOL = 100  # shard of the first source; the data set's own have small numbers
@@ -32,6 +32,10 @@ ODD = [
     Schedule.step({0: 0.4, 1: 0.7, 2.5: 0}),
     Schedule.linear(0.2, 0.6, epochs=3, off=0.4),
 ]
+
+
+FREE = {"dry": ["cycle"], "reuse": [None]}
+"""Options of worlds in which nothing runs out."""
 
 
 class World(NamedTuple):
@@ -63,10 +67,6 @@ class World(NamedTuple):
         """Return what each position of an epoch has."""
         order = self.order(epoch)
         return [order.deal(k) for k in range(order.end)]
-
-    def capped(self):
-        """Return whether samples can run out."""
-        return self.law.reuse is not None
 
 
 def make_world(
@@ -110,7 +110,13 @@ def make_world(
 
 @st.composite
 def worlds(
-    draw, *, modes=("replace", "append", "unit"), per_class=(False, True), dry=None
+    draw,
+    *,
+    modes=("replace", "append", "unit"),
+    matched=(False, True),
+    per_class=(False, True),
+    dry=("cycle", "cycle", "real", "stop"),
+    reuse=(None, None, 1, 2),
 ):
     """Draw a world of up to 250 samples, 5 classes, 4 sources."""
     counts = tuple(
@@ -118,10 +124,10 @@ def worlds(
     )
     total = sum(counts)
     mode = draw(st.sampled_from(modes))
-    matched, exact = draw(st.booleans()), draw(st.sampled_from(per_class))
+    classes, exact = draw(st.sampled_from(matched)), draw(st.sampled_from(per_class))
     exact = exact and mode != "unit"
     whole = st.sampled_from(EVEN + ODD)
-    dry = draw(st.sampled_from(dry or ["cycle", "cycle", "real", "stop"]))
+    dry = draw(st.sampled_from(dry))
     if mode == "append" and dry == "stop":
         dry = "real"
     size = st.sampled_from([1, 5, 30, 200])
@@ -136,12 +142,12 @@ def worlds(
         schedule=schedule,
         weights=draw(st.lists(st.sampled_from([1, 2, 3, 7]), min_size=1, max_size=4)),
         members=lambda source, label: sizes[6 * source + label + 1],
-        matched=matched or exact,
+        matched=classes or exact,
         shuffle=draw(st.booleans()),
         epoch_size=draw(st.sampled_from([None, None, total + 7, max(1, total // 2)])),
         per_class=(lambda own: {c: others[c] for c in own}) if exact else None,
         dry=dry,
-        reuse=draw(st.sampled_from([None, 1, 2])) if dry == "cycle" else 1,
+        reuse=draw(st.sampled_from(reuse)) if dry == "cycle" else 1,
         unit=draw(st.sampled_from([4, 16])),
     )
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fiberaug.mix import REAL
 from fiberaug.order import open_order
 from fiberaug.timeline import Timeline
@@ -24,7 +22,11 @@ def asking_of(dataset: Any, said: Mapping[str, Any] | None) -> "MixAsking | None
             the run went on are not there again where these were not kept.
     """
     mixture = None if dataset is None else dataset.mixture
-    if mixture is None or said is None or {*said["sources"]} != {*mixture.names[1:]}:
+    if (
+        mixture is None
+        or said is None
+        or [one["name"] for one in said["sources"]] != [*mixture.names[1:]]
+    ):
         return None
     return MixAsking(dataset)
 
@@ -68,8 +70,6 @@ class MixAsking:
 
     def length(self, epoch: int) -> int | None:
         """Return the positions of an epoch; None: not known."""
-        if self._law.dry == "stop" and len(self.names) > 2:
-            return None  # it goes by the order of sources, which manifests do not keep
         return int(self._length(epoch))
 
     def mixed_of_class(self, epoch: int, label: int, stop: int) -> float | None:
@@ -88,12 +88,13 @@ class MixAsking:
             if labels is None or stop < spread.n:
                 return None  # the order of the appended is drawn
             return float((labels == label).sum())
-        if law.per_class is None:
-            return None
-        own = np.flatnonzero(self._labels(epoch)[:stop] == label)
-        schedule = law.per_class.get(label, law.schedule)
-        span = Timeline(schedule, law.samples, append=False).epoch(epoch)
-        return float(span.shares()[own].sum())
+        labels = self._labels(epoch)
+        if labels is None or stop < len(labels):
+            return None  # which of its places come first is drawn
+        own = int((labels == label).sum())
+        schedule = (law.per_class or {}).get(label, law.schedule)
+        span = Timeline(schedule, max(1, own), append=False).epoch(epoch)
+        return span.asked(0, own) if own else 0.0
 
     def _labels(self, epoch: int) -> Any:  # noqa: ANN401  # int64 [N]
         """Return the class of each position of the data set's own order."""

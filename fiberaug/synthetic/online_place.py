@@ -141,8 +141,7 @@ class Place:
             if any(self.again.glob("*")) or any(self.kept.glob("*/*")):
                 self.check(task, "left samples there to keep: collect() them first")
             write_whole(self._trouble, b" " * _TROUBLE_BYTES)
-            for path in self.root.rglob(f".*{PART}"):
-                path.unlink(missing_ok=True)
+            self.clean()
             if self.ready.exists():
                 shutil.rmtree(self._before, ignore_errors=True)
                 self.ready.rename(self._before)
@@ -156,6 +155,18 @@ class Place:
             write_whole(self._whose, json.dumps(task.whose()).encode())
         finally:
             lock.release()
+
+    def clean(self) -> None:
+        """Remove what a killed process was writing; for whoever holds the lock."""
+        pattern = f".*{PART}"
+        samples = [*self.ready.rglob(pattern), *self._before.rglob(pattern)]
+        for path in [*self.root.glob(pattern), *samples]:
+            path.unlink(missing_ok=True)
+
+    def clean_behind(self) -> None:
+        """Do that where no generator's process is at work."""
+        with suppress(Timeout), self.lock().acquire(blocking=False):
+            self.clean()
 
     def check(self, task: Task, what: str) -> None:
         """Refuse a folder that is another task's.

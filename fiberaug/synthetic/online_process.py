@@ -59,6 +59,7 @@ def serve(task: Task, stop: Connection) -> None:
 
         try:
             beat()
+            place.clean()
             filling = Filling(task, place, told, beat)
             _run(filling, stop, beat)
         except BaseException as error:  # noqa: BLE001  # told to those who wait

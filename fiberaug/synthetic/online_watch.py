@@ -86,7 +86,8 @@ class Supervisor:
             with suppress(OSError):  # it has ended
                 self._stop.send_bytes(b"end")
             self._process.join(timeout)
-        self._end()
+        if self._end() != 0:
+            self._place.clean_behind()
         self._woken.close()
         self._waker.close()
         _living.discard(self)

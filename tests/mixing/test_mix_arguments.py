@@ -52,6 +52,9 @@ def test_a_ratio_out_of_range_is_refused_in_every_form(sets, ratio):
         ({"weights": [1]}, "weights give each of the sources"),
         ({"ratio": 0.5, "schedule": Schedule.constant(0.25)}, "leave ratio out"),
         ({"schedule": "linear"}, "a schedule is"),
+        ({"ratio": math.nan, "schedule": Schedule.constant(0.25)}, "ratio"),
+        ({"ratio": "0.25", "schedule": Schedule.constant(0.25)}, "ratio"),
+        ({"match_labels": "no"}, "match_labels"),
     ],
     ids=str,
 )

@@ -1,5 +1,6 @@
 """What happens where samples run out, and how what is left is spread."""
 
+import pickle
 from collections import Counter
 from fractions import Fraction
 
@@ -36,8 +37,11 @@ def test_a_dry_source_is_answered_by_a_real_sample_or_ends_the_epoch(world):
 def test_an_epoch_that_stops_ends_before_the_first_sample_that_is_not_there():
     world = make_world(counts=(100,), schedule=Schedule.constant(0.5), members=7,
                        dry="stop", reuse=1)  # fmt: skip
+    assert world.law.length(0) is None
     # Every second position: the eighth would be the sixteenth position.
     assert world.order(0).end == 15
+    assert world.law.length(0) == 15  # found out once
+    assert pickle.loads(pickle.dumps(world.law)).length(0) is None
     assert [d.source for d in world.deals(0)] == [None, 0] * 7 + [None]
 
 

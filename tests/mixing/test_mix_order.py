@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mixworlds import POOL, ROWS, asked, make_world, worlds
+from mixworlds import FREE, POOL, ROWS, asked, make_world, worlds
 
 import fiberaug.mixing
 from fiberaug import Schedule
@@ -41,11 +41,9 @@ def source_of(deal):
     return deal.shard - POOL if deal.shard >= POOL else None
 
 
-@given(world=worlds(modes=("replace", "append"), per_class=(False,), dry=["cycle"]))
+@given(world=worlds(modes=("replace", "append"), per_class=(False,), **FREE))
 @LAW
 def test_any_window_has_within_one_what_was_asked_for_and_two_of_each_source(world):
-    if world.capped():
-        return
     whole = 1024 * world.law.schedule.unit
     mixed, each = [], [[] for _ in world.weights]
     for epoch in range(EPOCHS):
@@ -61,11 +59,9 @@ def test_any_window_has_within_one_what_was_asked_for_and_two_of_each_source(wor
     assert all(spread(one) < bound * whole for one in each)
 
 
-@given(world=worlds(modes=("unit",), per_class=(False,), dry=["cycle"]))
+@given(world=worlds(modes=("unit",), per_class=(False,), **FREE))
 @LAW
 def test_every_unit_has_within_one_what_was_asked_of_it_at_any_of_its_ends(world):
-    if world.capped():
-        return
     whole, unit = 1024 * world.law.schedule.unit, world.law.unit
     off, ends = 0, []
     for epoch in range(EPOCHS):
@@ -98,11 +94,9 @@ def test_every_whole_unit_has_the_same_number_at_places_of_its_own(
     assert len(set(places)) > 10 or ratio == 1
 
 
-@given(world=worlds(modes=("replace",), per_class=(True,), dry=["cycle"]))
+@given(world=worlds(modes=("replace",), per_class=(True,), **FREE))
 @LAW
 def test_each_class_has_within_one_of_its_share_in_every_window_of_an_epoch(world):
-    if world.capped():
-        return
     for epoch in range(EPOCHS):
         labels = world.labels(epoch, world.base(epoch)).tolist()
         deals = world.deals(epoch)
@@ -115,11 +109,9 @@ def test_each_class_has_within_one_of_its_share_in_every_window_of_an_epoch(worl
             assert spread(off) < 1
 
 
-@given(world=worlds(modes=("append",), dry=["cycle"]))
+@given(world=worlds(modes=("append",), matched=(True,), **FREE))
 @LAW
 def test_appended_classes_have_within_one_of_their_share_in_every_epoch(world):
-    if world.capped() or not world.law.matched:
-        return
     classes, whole = world.law.classes, world.law.samples
     timelines = {
         label: Timeline(schedule, classes[label], append=True)
@@ -156,11 +148,9 @@ def test_the_real_samples_are_those_of_the_plain_order(world):
             assert deal.source is not None or deal[1:] == own
 
 
-@given(world=worlds(modes=("replace", "unit")))
+@given(world=worlds(modes=("replace", "unit"), matched=(True,)))
 @LAW
 def test_a_stand_in_has_the_class_of_the_sample_whose_place_it_takes(world):
-    if not world.law.matched:
-        return
     for epoch in range(EPOCHS):
         labels = world.labels(epoch, world.base(epoch)).tolist()
         for label, deal in zip(labels, world.deals(epoch), strict=False):
@@ -182,11 +172,9 @@ def test_no_member_comes_more_often_than_it_may_and_all_of_a_class_alike(world):
         assert not uses  # nothing else was dealt
 
 
-@given(world=worlds(per_class=(False,), dry=["cycle"]))
+@given(world=worlds(matched=(False,), per_class=(False,), **FREE))
 @LAW
 def test_members_come_alike_over_any_row_of_epochs_where_classes_are_free(world):
-    if world.capped() or world.law.matched:
-        return
     for first in range(EPOCHS):
         uses = Counter()
         for epoch in range(first, first + EPOCHS):
@@ -230,6 +218,13 @@ def test_a_sample_that_comes_again_in_an_epoch_is_another_visit(world):
         assert all(
             visits[place] == uses[place] - 1 for place in uses if place[0] >= POOL
         )
+
+
+def test_visits_are_counted_anew_in_every_epoch():
+    world = make_world(counts=(80,), members=7)  # 20 of 80: each thrice but one
+    for epoch in range(EPOCHS):
+        visits = [deal.visit for deal in world.deals(epoch) if deal.source == 0]
+        assert visits == [0] * 7 + [1] * 7 + [2] * 6
 
 
 @given(world=worlds(), places=st.lists(st.integers(0, 10**6), min_size=1, max_size=5))

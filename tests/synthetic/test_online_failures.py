@@ -112,10 +112,12 @@ def test_with_samples_in_between_it_is_started_again_and_again(online, tmp_path)
     source = online(make, restarts=1)
     for kills in range(3):
         assert right(source.take(0, 1000 * kills), 0, 1000 * kills)
+        (tmp_path / f"buffer/ready/0/.{kills}.part").touch()  # of the killed one
         os.kill(source.pid, signal.SIGKILL)
 
     assert right(source.take(0, 9000), 0, 9000)
     assert source.stats()["restarts"] == 3
+    assert list(tmp_path.rglob(".[012].part")) == []
 
 
 def test_what_starting_again_cannot_help_is_not_started_again(online, tmp_path):
@@ -142,7 +144,7 @@ def test_a_failure_is_forgotten_by_the_next_start(online):
     assert not good.failed()
 
 
-def test_a_wait_ends_in_time_while_the_generator_hangs(online):
+def test_a_wait_ends_in_time_while_the_generator_hangs(online, tmp_path):
     source = online(partial(Broken, "sleeps"), hang=100.0)
     began = time.monotonic()
 
@@ -152,8 +154,11 @@ def test_a_wait_ends_in_time_while_the_generator_hangs(online):
     assert source.stats()["waited_s"] >= 0.5
     while source.stats()["heartbeat_age_s"] < 0.5:  # until it hangs
         time.sleep(0.05)
+    part = tmp_path / "buffer/ready/.0.part"  # as if it were killed while it writes
+    part.touch()
     source.close(timeout=0.2)
     assert processes() == []
+    assert not part.exists()
 
 
 def test_without_a_process_it_says_so(tmp_path):

@@ -72,7 +72,7 @@ def killed(tmp_path, *, kills, rounds, seed):
     """Three processes take samples while the generator is killed; then count."""
     rng = random.Random(seed)
     source = OnlineGenerator(
-        Slow, tmp_path / "buffer", classes=CLASSES, ahead=8, wait=120.0,
+        Slow, tmp_path / "buffer", classes=CLASSES, ahead=8, wait=600.0,
         restarts=2 * kills, keep=tmp_path / "pool", most_bytes="100kB",
     ).start()  # fmt: skip
     queues, workers = [], []
@@ -85,20 +85,20 @@ def killed(tmp_path, *, kills, rounds, seed):
         workers[-1].start()
     done = 0
     mine = {worker.pid for worker in workers}
-    while done < kills:
-        found = [one for one in processes() if one.pid not in mine]
-        if not any(worker.is_alive() for worker in workers):
-            break
-        if found:
-            time.sleep(rng.choice([0.0, rng.uniform(0, 0.2), rng.uniform(0.4, 1.2)]))
-            for one in found:
-                if not gone(one.pid):
-                    one.kill()
-                    done += 1
-                    wait_until(lambda pid=one.pid: gone(pid))
+    while done < kills and any(worker.is_alive() for worker in workers):
+        made = source.stats()["made"]
+        for one in processes():
+            if one.pid in mine:
+                continue
+            if rng.random() < 0.8:  # else it is killed while it starts
+                wait_until(lambda made=made: source.stats()["made"] > made, 100)
+            time.sleep(rng.uniform(0, 0.3))
+            one.kill()
+            done += 1
+            wait_until(lambda pid=one.pid: gone(pid))
         time.sleep(0.01)
     for worker in workers:
-        worker.join(200)
+        worker.join(250)
         assert worker.exitcode == 0
     assert [queue.get() for queue in queues] == [(3 * rounds, 0)] * 3
     stats = source.stats()
