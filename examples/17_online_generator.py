@@ -1,28 +1,28 @@
 """Your own generator beside a training loop: images are made while they are used.
 
 Run:     python examples/17_online_generator.py
-Prints:  32 images of each of 2 classes, ... s waited, 0 late
-         made ahead of them: 32
-         after a kill the same image comes again: True
-         kept as a pool: {'ring': 33, 'cross': 32}
+Prints:  epoch 0: {'real': 45, 'online': 15}, 0 late
+         epoch 1: {'real': 45, 'online': 15}, 0 late
+         after a kill of the generator the run goes on: True
+         kept as a pool: 45 images; a record is replayed from it: True
 Why:     The generator lives in a process of its own, which fills a bounded buffer on
          disk. A sample is a function of the seed, its class and its number, so a run
          can be repeated, stopped and resumed at any place, though the images are only
-         made when they are needed. What was used can be kept as a pool.
+         made when they are needed. What was delivered can be kept as a pool.
 """
 
 import os
 import signal
 import tempfile
-import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+import fiberaug
 from fiberaug.synthetic.online import OnlineGenerator
-from fiberaug.synthetic.pool import Pool
 
 
 class Shapes:
@@ -48,35 +48,38 @@ class Shapes:
 
 
 def main() -> None:
-    """Take images as a training loop would, then kill the generator's process."""
-    folder = Path(tempfile.mkdtemp())
+    """Stream three epochs, kill the generator in the last, replay from the pool."""
+    folder, painter = Path(tempfile.mkdtemp()), Shapes()
+    with fiberaug.ShardWriter(folder / "real", classes=Shapes.classes) as writer:
+        for i, image in enumerate(painter.generate(range(60), [0, 1] * 30)):
+            writer.write({"__key__": f"r{i:02d}", "image": image, "label": i % 2})
+
     online = OnlineGenerator(
         Shapes, folder / "buffer", classes=Shapes.classes, seed=1, ahead=16,
         most_bytes="10MB", wait=60.0, keep=folder / "pool",
     )  # fmt: skip
-    with online:
-        for index in range(32):
-            for label in range(2):
-                sample = online.take(label, index)  # {"png": ..., "cls": ..., "json"}
-                if sample is None:  # not there in time: use a real one
-                    raise SystemExit(online.why())
-                online.confirm(label, index)  # it was used: keep it
-        stats = online.stats()
-        print(
-            f"32 images of each of 2 classes, {stats['waited_s']:.1f} s waited,"
-            f" {stats['late']} late"
-        )
-        while (made := online.stats()["made"]) < 2 * (32 + 16):
-            time.sleep(0.01)
-        print("made ahead of them:", made - 2 * 32)
+    dataset = fiberaug.StreamingDataset(
+        str(folder / "real"), mix=fiberaug.Mix(online, ratio=0.25)
+    )
+    run = folder / "run"
+    with fiberaug.DataLoader(dataset, batch_size=12, num_workers=2, log=run) as loader:
+        for epoch in range(3):
+            sources: Counter[str] = Counter()
+            for batch in loader:
+                sources.update(batch["__source__"])
+                if epoch == 2 and online.pid is not None:
+                    os.kill(online.pid, signal.SIGKILL)
+            if epoch < 2:
+                late = loader.stats()["late"]
+                print(f"epoch {epoch}: {dict(sources)}, {late:.0f} late")
+        same = sources["online"] == 15 and loader.stats()["late"] == 0
+        print("after a kill of the generator the run goes on:", same)
 
-        first = online.take(0, 0)
-        os.kill(online.pid, signal.SIGKILL)
-        again, later = online.take(0, 0), online.take(0, 500)
-        online.confirm(0, 500)
-        same = again == first and later is not None
-        print("after a kill the same image comes again:", same)
-    print("kept as a pool:", Pool.open(folder / "pool").counts)
+    row = batch["__source__"].index("online")
+    again = fiberaug.replay(batch["record"][row], run)["image"]
+    kept = len(fiberaug.Pool.open(folder / "pool"))
+    replayed = bool((again == batch["image"][row]).all())
+    print(f"kept as a pool: {kept} images; a record is replayed from it: {replayed}")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,11 @@ class Live(Protocol):
         """Tell that a sample was delivered."""
         ...
 
+    @property
+    def started(self) -> bool:
+        """Whether somebody has started it."""
+        ...
+
     def why(self) -> str:
         """Return why samples are late, where that is known."""
         ...
@@ -103,13 +108,19 @@ class LiveShard:
 
         Raises:
             NotInTime: It is not there in time.
+            UsageError: Nobody has started what makes it.
         """
-        members = None
-        if self._live is not None:
-            members = self._live.take(*self._sample(row))
-        if members is None:
-            raise NotInTime(self.key(row))
-        return members
+        live = self._live
+        members = None if live is None else live.take(*self._sample(row))
+        if members is not None:
+            return members
+        if live is not None and not live.started:
+            raise UsageError(
+                f"the online generator of source {self.name!r} was not started:"
+                " fiberaug.DataLoader does so; for another loader call its start() in"
+                " the main process"
+            )
+        raise NotInTime(self.key(row))
 
 
 class Source(NamedTuple):

@@ -286,6 +286,11 @@ class OnlineGenerator:
             return f"no generator is at work in {self._place.root}: start() it"
         return ""
 
+    @property
+    def started(self) -> bool:
+        """Whether somebody has started it in its folder, now or earlier."""
+        return self._place.is_of(self._task)
+
     def failed(self) -> bool:
         """Return whether the generator has failed for good."""
         return self._place.trouble.final

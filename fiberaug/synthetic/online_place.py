@@ -118,6 +118,10 @@ class Place:
         lock.release()
         return False
 
+    def is_of(self, task: Task) -> bool:
+        """Return whether the folder is this task's."""
+        return _read(self._whose) == task.whose()
+
     def claim(self, task: Task) -> None:
         """Make the folder this task's; samples of another one are dropped.
 

@@ -85,8 +85,9 @@ class Words:
 
     def __del__(self) -> None:
         """Close the file, as when its thread ends."""
-        with suppress(AttributeError):  # it could not be opened
-            self.close()
+        file = getattr(self, "_file", None)  # None: it could not be opened
+        if file is not None:
+            file.close()
 
 
 def hold(file: IO[bytes]) -> None:

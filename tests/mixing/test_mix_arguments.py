@@ -40,8 +40,8 @@ def test_a_ratio_out_of_range_is_refused_in_every_form(sets, ratio):
         ({"max_reuse": 1.5}, "max_reuse"),
         ({"max_reuse": True}, "max_reuse"),
         ({"mode": "append", "dry": "stop"}, 'give dry="real"'),
-        ({"mode": "unit", "per_class": True}, "one excludes the other"),
-        ({"per_class": True, "match_labels": False}, "needs match_labels=True"),
+        ({"mode": "unit", "per_class": {"ant": 0.5}}, "one excludes the other"),
+        ({"per_class": {"ant": 0.5}, "match_labels": False}, "needs match_labels=True"),
         ({"per_class": 0.5}, "per_class gives classes their ratio"),
         ({"per_class": {}}, "per_class gives classes their ratio"),
         ({"per_class": {"ant": "much"}}, "a schedule is"),
@@ -91,7 +91,7 @@ def test_a_section_of_a_recipe_that_is_no_mix_is_refused(section):
         Mix({"a": "x", "b": "y"}, 0.5, weights={"a": 2, "b": 1}, mode="append"),
         Mix("x", schedule=Schedule.linear(0.5, 0, epochs=3), dry="real", match="pool"),
         Mix("x", per_class={"ant": 0.5, "bee": Schedule.constant(0.1)}, max_reuse=3),
-        Mix("x", per_class=True, match_labels=True),
+        Mix("x", 0.5, match_labels=True),
     ],
     ids=["ratio", "two", "schedule", "classes", "each class"],
 )
@@ -225,9 +225,7 @@ def test_labels_are_matched_where_all_have_a_class_and_refused_where_only_some(
     assert not opened(sets["real"], mix, fields=fields).mixture.law.matched
 
 
-@pytest.mark.parametrize(
-    "place", ["/dev/null", "", "pool\0.tar", "../" * 2000], ids=[*"abcd"]
-)
+@pytest.mark.parametrize("place", ["/dev/null", "", "pool\0.tar"], ids=[*"abc"])
 def test_a_hostile_place_is_refused_clearly(sets, place):
     with pytest.raises((UsageError, StoreError, DataRefused)):
         opened(sets["real"], Mix({"gan": place}))

@@ -117,6 +117,19 @@ def test_a_whole_batch_is_replayed_with_partners_of_any_source(sets, pools, tmp_
                 assert torch.equal(again["label"], batch["label"])
 
 
+def test_sources_may_have_the_same_keys(sets, write_set):
+    same = {
+        name: write_set(rows(17, seed=seed), name=name, shard_size="12kB")
+        for name, seed in (("a", 1), ("b", 2))
+    }
+    dataset = opened(sets["real"], Mix(same, 0.6), transform=PIPELINE)
+    with fiberaug.DataLoader(dataset, 9) as loader:
+        for record, image, label in cases(list(loader)):
+            sample = fiberaug.replay(record, loader)
+            assert torch.equal(sample["image"], image)
+            assert sample["label"] == label
+
+
 def test_views_of_a_mixed_in_sample_are_replayed_each(sets, pools):
     dataset = opened(sets["real"], Mix(pools, 0.6), transform=PIPELINE, views=2)
     with fiberaug.DataLoader(dataset, 9) as loader:

@@ -1,5 +1,6 @@
 """What a mix looks like to who trains on it: shares, labels, counts, figures, state."""
 
+import json
 from collections import Counter
 
 import albumentations as A
@@ -20,6 +21,12 @@ LABELS = ("ant", "cow", "bee")  # in the order in which the real set has them
 def named(key):
     """Return the class of a key, as :func:`mixsets.rows` gives it."""
     return CLASSES[(int(key[1:]) * 2 + "rgd".find(key[0].replace("s", "g"))) % 3]
+
+
+def visit(row):
+    """Return epoch and visit of a row, which its draws depend on."""
+    record = json.loads(row[3])
+    return record["epoch"], record["visit"]
 
 
 def passes(dataset, epochs=1, batch=8, **options):
@@ -50,11 +57,19 @@ def test_every_window_of_a_stream_has_its_share_and_every_row_its_class(sets, va
     ahead = np.cumsum([0, *(10 * (name != "real") - 3 for name in origins)])
     assert ahead.max() - ahead.min() < 10
     assert found.keys() == plain.keys()
-    for place, (key, label, origin, _, pixels) in found.items():
-        assert label == plain[place][1]
-        assert LABELS[label] == named(key)
-        assert (origin == "real") == key.startswith("r")
-        assert origin != "real" or (key, pixels) == (plain[place][0], plain[place][4])
+    own = {(row[0], visit(row)): row[4] for row in plain.values()}
+    for epoch in range(2):
+        rows_of = [row for place, row in found.items() if place[0] == epoch]
+        labels = Counter(row[1] for place, row in plain.items() if place[0] == epoch)
+        assert Counter(row[1] for row in rows_of) == labels
+        mixed = Counter(row[1] for row in rows_of if row[2] != "real")
+        assert all(abs(mixed[c] - 0.3 * labels[c]) < 1 for c in labels)
+    for row in found.values():
+        assert LABELS[row[1]] == named(row[0])
+        assert (row[2] == "real") == row[0].startswith("r")
+    assert len(own) == len(plain)
+    for row in found.values():  # a real sample is the same wherever it stands
+        assert row[2] != "real" or own[row[0], visit(row)] == row[4]
 
 
 def test_a_balanced_mix_is_balanced(sets):
@@ -122,10 +137,14 @@ def test_figures_of_a_schedule_are_those_of_the_batches_that_were_delivered(sets
 
 
 def test_padding_counts_for_no_source(sets):
-    dataset = opened(sets["real"], Mix(sets["gan"], 0.5), rank=1, world_size=2)
-    found, stats, _ = passes(dataset, batch=20)
-    counted = Counter(row[2] for row in found.values())
-    assert stats["share/synthetic"] == counted["synthetic"] / len(found)
+    dataset = opened(sets["real"], Mix(sets["gan"], 0.5), rank=2, world_size=3)
+    with fiberaug.DataLoader(dataset, 7) as loader:
+        batches = list(loader)
+        stats = loader.stats()
+    counted = Counter(row[2] for row in delivered(batches).values())
+    rows_of = sum(len(batch["__key__"]) for batch in batches)
+    assert rows_of == counted.total() + 1  # 50 rows: 21, 21, and 3 + 3 + 2
+    assert stats["share/synthetic"] == counted["synthetic"] / counted.total()
 
 
 def test_figures_of_a_plain_set_say_that_all_of_it_is_real(sets):
