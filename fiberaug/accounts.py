@@ -1,5 +1,7 @@
 """What a loader has delivered, how fast, and what it could not deliver."""
 
+from collections.abc import Sequence
+
 from fiberaug.budget import ErrorBudget
 from fiberaug.counting import Counters
 from fiberaug.mixture import Mixture
@@ -19,6 +21,7 @@ class Accounts:
         max_errors: Share of them that may be broken.
         log: Where broken samples are written. None: nowhere.
         mixture: What is mixed in.
+        origins: Names of all sources, where there is a mix.
     """
 
     def __init__(
@@ -27,9 +30,10 @@ class Accounts:
         max_errors: float,
         log: RecordLog | None,
         mixture: Mixture | None = None,
+        origins: Sequence[str] = (),
     ) -> None:
         self._plan, self._log = plan, log
-        self._shares = Shares(mixture)
+        self._shares = Shares(mixture, origins)
         self._budget = ErrorBudget(max_errors)
         self._counters = Counters()
 

@@ -117,7 +117,7 @@ class BatchFinisher:
         if self._device is not None or self._pin:
             batch = {name: self._place(value) for name, value in batch.items()}
         batch["__key__"], batch["__url__"] = message.keys, message.urls
-        if self._dataset.mixture is not None:
+        if self._dataset.origins:
             packed = message.packed[:: message.views]
             batch["__source__"] = [one[_ORIGIN] or REAL for one in packed]
         if records is not None:

@@ -65,8 +65,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             the epoch fixed at 0.
         shuffle: Defaults to ``train``; an int is the window in samples.
         seed: Seed of order and augmentation, in [0, 2**64).
-        mix: What is mixed in and how much of it, a :class:`fiberaug.Mix`, or the
-            section of a recipe.
+        mix: What is mixed in, a :class:`fiberaug.Mix`, or the section of a recipe.
         split: Part of the set that ``convert --split`` made, such as ``"train"``, or
             ``"all"``; or a name and a share by a hash of group or key, which data that
             is added does not move: ``("train", 0.9)`` and ``("val", 0.1)``.
@@ -212,16 +211,18 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             self.shard_set, whole, self.plan, rows, self.classes, self.specs, decoder,
             store, allow_pipe, split,
         )  # fmt: skip
-        self.mixture = open_mix(mix, self.sections.pop("mix", None), shown, train=train)
+        said = self.sections.pop("mix", None)
+        self.mixture, self.origins = open_mix(mix, said, shown, train=train)
         if self.mixture is not None:
             self.plan = replace(self.plan, mix=self.mixture.identity)
             refs += self.mixture.refs
         self.setup = Setup(
-            refs=refs, cache=cache, mixture=self.mixture,
+            refs=refs, mixture=self.mixture, plan=self.plan, rows=rows,
+            cache=cache or (store if any(ref.remote for ref in refs) else None),
             windows=windows_that_fit(self.shard_set.refs, self.plan, cache),
-            plan=self.plan, rows=rows, decoder=decoder, pipeline=self.pipeline,
-            on_error=on_error, skip_shards=skip, ignore_index=ignore_index, views=views,
-            pixel_hash=pixel_hash, tiling=tiling, shift_tiles=train and keep_empty,
+            decoder=decoder, pipeline=self.pipeline, on_error=on_error,
+            skip_shards=skip, ignore_index=ignore_index, views=views, tiling=tiling,
+            pixel_hash=pixel_hash, shift_tiles=train and keep_empty,
             proven=Proven.of([ref.samples for ref in refs]),
         )  # fmt: skip
         self._engine: CpuEngine | None = None
@@ -290,8 +291,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     def __len__(self) -> int:
         """Return the rows that this rank yields in an epoch, padding included.
 
-        Raises:
-            TypeError: The shards have no index.
+        TypeError without an index.
         """
         rank, world = self.share
         size = (self.batch_size or 1) * world

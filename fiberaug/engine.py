@@ -66,8 +66,9 @@ class Engine(Maker):
         self.lost = LostShards(setup.refs)
         """The damaged shards that were found, with ``skip_shards``."""
         self._ahead: ReadAhead | None = None
-        if setup.cache is not None:
-            shards, windows = len(setup.refs), setup.windows
+        own = setup.refs if setup.mixture is None else setup.refs[: setup.mixture.first]
+        if setup.cache is not None and any(ref.remote for ref in own):
+            shards, windows = len(own), setup.windows
             self._ahead = ReadAhead(self._pool, setup.plan, shards, windows=windows)
 
     def order(self, epoch: int) -> Order | MixedOrder:

@@ -2,18 +2,29 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+
+import numpy as np
 
 from fiberaug.dealing import allocate
 from fiberaug.decode.fields import FieldSpec
-from fiberaug.errors import UsageError
+from fiberaug.decode.sample import SampleDecoder
+from fiberaug.errors import DataRefused, UsageError
 from fiberaug.mix import Mix
 from fiberaug.schedules import Schedule, as_fraction
+from fiberaug.shards.cache import ShardCache
+from fiberaug.shards.opening import open_shard
+from fiberaug.shards.reader import ShardRef
 
-__all__ = ["check_unit", "per_class_of", "relabel_of", "same_fields", "scaled"]
+__all__ = [
+    "check_labels", "check_unit", "label_kind", "per_class_of", "relabel_of",
+    "same_fields", "scaled",
+]  # fmt: skip
 
 _log = logging.getLogger("fiberaug")
 _SHOWN = 10
+_LOOKED_AT = 16  # samples
 
 
 def same_fields(
@@ -92,6 +103,50 @@ def per_class_of(
             )
         found[int(label)] = schedule
     return found
+
+
+def label_kind(
+    refs: Sequence[ShardRef], cache: ShardCache | None, decoder: SampleDecoder
+) -> str:
+    """Return what the labels of a set are, by one of its first samples.
+
+    Empty where none of them tells: it has no label, or all are broken.
+
+    Raises:
+        StoreError: The first shard cannot be read.
+    """
+    if not refs or not any(spec.name == "label" for spec in decoder.specs):
+        return ""
+    file, label = open_shard(refs[0], cache), None
+    for number in range(min(_LOOKED_AT, len(file.index))):
+        with suppress(DataRefused):  # a broken sample is met again where it is dealt
+            label = decoder(file.read(number)).fields.get("label")
+        if label is not None:
+            break
+    if label is None:
+        return ""
+    if isinstance(label, int | np.integer):
+        return "class ids"
+    return f"vectors of {len(label)}" if np.ndim(label) else "numbers"
+
+
+def check_labels(own: str, theirs: Mapping[str, str]) -> None:
+    """Check that labels of all sources are of the data set's kind.
+
+    Args:
+        own: What the data set's labels are; see :func:`label_kind`.
+        theirs: What those of each source are.
+
+    Raises:
+        UsageError: They are not.
+    """
+    for name, kind in theirs.items():
+        if own and kind and kind != own:
+            raise UsageError(
+                f"labels of source {name!r} of the mix are {kind}, the data set's are"
+                f" {own}: a batch cannot hold both; write the source with such labels,"
+                " or leave them out with fields="
+            )
 
 
 def check_unit(mix: Mix, unit: int) -> None:

@@ -170,7 +170,11 @@ class DataLoader:
         self._logging = False
         self._demanded = OnDemand(dataset.mixture)
         self._accounts = Accounts(
-            dataset.plan, dataset.max_errors, self.log, dataset.mixture
+            dataset.plan,
+            dataset.max_errors,
+            self.log,
+            dataset.mixture,
+            dataset.origins,
         )
 
     def __len__(self) -> int:

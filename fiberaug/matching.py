@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from fiberaug.decode.header import ImageLimits
 from fiberaug.decode.image import decode_image
-from fiberaug.errors import UsageError
+from fiberaug.errors import DataRefused, UsageError
 from fiberaug.jobs.encoding import encode_image
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.opening import open_shard, read_index
@@ -88,7 +89,8 @@ def kind_of(refs: Sequence[ShardRef], cache: ShardCache | None) -> Kind:
         columns = index.columns
         areas.append(columns["width"].astype(np.float64) * columns["height"])
         if len(index) and not codec:
-            codec, quality = _codec(open_shard(ref, cache).read(0))
+            with suppress(DataRefused):  # a broken sample is met where it is dealt
+                codec, quality = _codec(open_shard(ref, cache).read(0))
     known = np.concatenate([np.zeros(1), *areas])
     sides = np.sqrt(known[known > 0])
     side = float(np.median(sides)) if len(sides) else 0.0

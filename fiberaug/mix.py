@@ -93,8 +93,17 @@ class Mix:
                 'mode="append" delivers every real sample once, which dry="stop" would'
                 ' not: give dry="real", where a dry source only ends what is appended'
             )
-        self.mode, self.dry, self.max_reuse, self.match = mode, dry, max_reuse, match
         self.per_class = _per_class(per_class, mode)
+        if mode == "append" and max(share.most() for share in self.shares()) >= 1:
+            raise UsageError(
+                'with mode="append" ratios must stay below 1: no number of samples'
+                " beside the real ones is such a share"
+            )
+        self.mode, self.dry, self.max_reuse, self.match = mode, dry, max_reuse, match
+        if not (match_labels is None or isinstance(match_labels, bool)):
+            raise UsageError(
+                f"match_labels must be True, False or None, got {match_labels!r:.80}"
+            )
         if match_labels is False and self.per_class is not None:
             raise UsageError("per_class goes by class: it needs match_labels=True")
         self.match_labels = match_labels
@@ -188,8 +197,13 @@ def _named(sources: Any) -> dict[str, Any]:  # noqa: ANN401  # a user's value
                 "a source's name has letters, digits, '_', '-' and '.', at most 64, and"
                 f" is not {REAL!r}; got {name!r:.80}"
             )
-        if source is None or isinstance(source, int | float):
-            raise UsageError(f"source {name!r} must be a pool, got {source!r}")
+        if source is None or isinstance(source, int | float | Mapping):
+            raise UsageError(f"source {name!r} must be a pool, got {source!r:.80}")
+        if hasattr(source, "shard_set"):
+            raise UsageError(
+                f"source {name!r} is a data set: give what it was made of, a folder or"
+                " shards"
+            )
     return dict(sources)
 
 
@@ -199,7 +213,7 @@ def _schedule(ratio: float | None, schedule: Any) -> Schedule:  # noqa: ANN401
     if schedule is None:
         return Schedule.constant(DEFAULT_RATIO if ratio is None else ratio)
     found = Schedule.of(schedule)
-    if ratio is not None and abs(found(0.0) - ratio) > 1e-9:
+    if ratio is not None and Schedule.constant(ratio)(0.0) != found(0.0):
         raise UsageError(
             f"ratio={ratio!r} and a schedule that begins with {found(0.0):g} are given:"
             " the schedule says the whole ratio; leave ratio out"

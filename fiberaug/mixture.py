@@ -353,7 +353,8 @@ def own_order(plan: Plan, epoch: int) -> Base:
 
 def identity_of(mix: Mix, fingerprints: Mapping[str, str]) -> str:
     """Return what names a mix and its sources: 16 hexadecimal digits."""
-    text = json.dumps([mix.describe(), dict(fingerprints)], sort_keys=True)
+    # A list: whose turn it is follows from the order of the sources.
+    text = json.dumps([mix.describe(), list(fingerprints.items())], sort_keys=True)
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -1,5 +1,6 @@
 """Whether a pool was made from samples that a training must not see."""
 
+import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -98,7 +99,7 @@ def check_parents(name: str, place: Any, seen: Seen) -> None:  # noqa: ANN401
         DataRefused: It was.
         StoreError: The pool cannot be read.
     """
-    if not isinstance(place, str | Path) or not Path(place).is_dir():
+    if not isinstance(place, str | Path) or not os.path.isdir(place):  # noqa: PTH112
         return
     file = read_pool_file(place)
     if file is None or not file.parents.get("samples"):

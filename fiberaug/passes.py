@@ -144,7 +144,7 @@ def finished(
         for name in engine.per_view(sample):
             sample[name] = _stacked([view[name] for view in views])
     sample["__key__"], sample["__url__"] = made.packed.key, made.url
-    if dataset.mixture is not None:
+    if dataset.origins:
         sample["__source__"] = made.packed.origin or REAL
     if dataset.record != "none":
         context = dataset.context(epoch)

@@ -136,7 +136,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as it stands in a state: under 800 bytes, counts hashed."""
-        return {
+        found = {
             "version": self.version,
             "seed": self.seed,
             "shuffle": self.shuffle,
@@ -150,8 +150,8 @@ class Plan:
             "subset": self.subset,
             "balance": self.balanced_by,
             "tile": self.tile,
-            "mix": self.mix,
         }
+        return found if self.mix is None else found | {"mix": self.mix}
 
 
 def lane_start(plan: Plan, lane: int) -> int:

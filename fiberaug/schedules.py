@@ -53,6 +53,10 @@ def _ratio(value: Any, name: str) -> Fraction:  # noqa: ANN401  # a user's value
             f"{name} must be in [0, 1], got {value!r}: it is the share of the delivered"
             " samples"
         )
+    if value and not found:
+        raise UsageError(
+            f"{name} is below one in {2 * _MOST_UNIT:,}, got {value!r}; 0 is none"
+        )
     return found
 
 
@@ -108,8 +112,9 @@ class Schedule:
             raise UsageError(f"off must be in [0, 1], a part of epochs, got {off!r}")
         if off and epochs is None:
             raise UsageError(f"off={off!r} is a part of the whole: give epochs=, too")
-        self.shape, self.epochs, self.off = shape, epochs, off
-        self._end = 0.0 if epochs is None else float(epochs)
+        self.shape, self.off = shape, float(off)
+        self.epochs = None if epochs is None else float(epochs)
+        self._end = self.epochs or 0.0
         self._stop = math.inf if not off else self._end * (1 - off)
         self._starts, self._values = np.zeros(0), np.zeros(0)
         self.unit = _UNIT
@@ -150,7 +155,12 @@ class Schedule:
         """Return the same share all the time, but for ``off``."""
         share = _ratio(ratio, "ratio")
         return cls._of(
-            "constant", {"ratio": ratio}, [share], starts=[0.0], epochs=epochs, off=off
+            "constant",
+            {"ratio": float(ratio)},
+            [share],
+            starts=[0.0],
+            epochs=epochs,
+            off=off,
         )
 
     @classmethod
@@ -159,7 +169,7 @@ class Schedule:
     ) -> Self:
         """Return a share that goes from ``start`` to ``end`` in a straight line."""
         shares = [_ratio(start, "start"), _ratio(end, "end")]
-        said = {"start": start, "end": end}
+        said = {"start": float(start), "end": float(end)}
         return cls._of("linear", said, shares, epochs=epochs, off=off)
 
     @classmethod
@@ -168,7 +178,7 @@ class Schedule:
     ) -> Self:
         """Return a share that goes from ``start`` to ``end`` on half a cosine."""
         shares = [_ratio(start, "start"), _ratio(end, "end")]
-        said = {"start": start, "end": end}
+        said = {"start": float(start), "end": float(end)}
         return cls._of("cosine", said, shares, epochs=epochs, off=off)
 
     @classmethod

@@ -12,7 +12,9 @@ from fiberaug.decode.fields import FieldSpec, parse_fields
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import DataRefused, UsageError
 from fiberaug.fitting import (
+    check_labels,
     check_unit,
+    label_kind,
     per_class_of,
     relabel_of,
     same_fields,
@@ -21,7 +23,7 @@ from fiberaug.fitting import (
 from fiberaug.jobs.mapping import resolve_fields
 from fiberaug.jobs.plain import resolve_any
 from fiberaug.matching import Matcher, compare_images, kind_of, make_matcher
-from fiberaug.mix import Mix
+from fiberaug.mix import REAL, Mix
 from fiberaug.mixlaw import ANY, MixLaw, pack_place
 from fiberaug.mixture import (
     Mixture,
@@ -92,8 +94,8 @@ def open_mix(
     own: Opening,
     *,
     train: bool,
-) -> Mixture | None:
-    """Return what is mixed into a data set; None: nothing.
+) -> tuple[Mixture | None, tuple[str, ...]]:
+    """Return what is mixed into a data set, None: nothing; and the names of sources.
 
     Args:
         mix: What was given to the data set; None: nothing.
@@ -113,8 +115,9 @@ def open_mix(
         )
     asked = section if mix is None else mix
     if asked is None or not train:
-        return None
-    return make_mixture(Mix.of(asked), own)
+        return None, ()
+    found = Mix.of(asked)
+    return make_mixture(found, own), (REAL, *found.sources)
 
 
 def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
@@ -131,7 +134,7 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
         ShardDamaged: An index is broken.
     """
     most = max(schedule.most() for schedule in mix.shares())
-    if mix.per_class is None and most == 0:
+    if most == 0:
         return None
     if own.plan.counts is None:
         raise UsageError(
@@ -151,6 +154,13 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
         plan = replace(plan, epoch_size=None)
     dealt = real(0, EpochOrder(plan, 0))
     matched = _is_matched(mix, found, dealt)
+    if not matched:
+        kinds = {
+            one.name: label_kind(one.refs, own.cache, one.source.decoder)
+            for one in found
+            if not one.live
+        }
+        check_labels(label_kind(own.shards.refs, own.cache, own.decoder), kinds)
     classes = class_counts(dealt) if matched else any_class(own.plan.n)
     if matched and own.plan.epoch_size is not None and own.plan.balance is None:
         classes = scaled(classes, own.plan.n)

@@ -28,11 +28,11 @@ def check_belongs(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         for name in ("v", "fingerprint", "recipe")
         if state[name] != own[name]
     ]
-    plan = state["plan"]
+    plan, here = state["plan"], own["plan"]
     differing += [
-        f"plan.{name}: the state has {plan.get(name)!r}, here it is {value!r}"
-        for name, value in own["plan"].items()
-        if plan.get(name) != value  # older states lack what is None here
+        f"plan.{name}: the state has {plan.get(name)!r}, here it is {here.get(name)!r}"
+        for name in dict.fromkeys((*here, *plan))
+        if plan.get(name) != here.get(name)  # older states lack what is None here
     ]
     if differing:
         raise StateMismatch("the state belongs to another run; " + "; ".join(differing))

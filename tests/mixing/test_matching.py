@@ -39,11 +39,14 @@ def squares(image):
 def write(tmp_path):
     """A function (name, count, size, quality) that writes pictures; None: PNG."""
 
-    def written(name, count, size, quality=None, seed=0):
+    def written(name, count, size, quality=None, seed=0, larger=0):
         prefix = name[0]
         with fiberaug.ShardWriter(tmp_path / name, shard_size="200kB") as writer:
             for i in range(count):
-                image, extension = smooth(seed + i, size), "png"
+                image, extension = (
+                    smooth(seed + i, size * (2 if i >= count - larger else 1)),
+                    "png",
+                )
                 if quality is not None:
                     image, extension = (
                         encode_image(image, "jpeg", quality=quality),
@@ -91,7 +94,7 @@ def test_a_jpeg_without_tables_of_8_bits_counts_as_90(data):
 
 def test_a_set_is_known_by_its_median_size_and_the_codec_of_its_first_image(write):
     for place, kind in (
-        (write("real", 5, 64, 60), Kind(64, "jpeg", 60)),
+        (write("mixed", 5, 64, 60, larger=2), Kind(64, "jpeg", 60)),
         (write("pool", 5, 32), Kind(32, "png", 0)),
     ):
         refs = fiberaug.StreamingDataset(place).shard_set.refs

@@ -12,7 +12,7 @@ from mixworlds import make_world, worlds
 from fiberaug import Schedule
 from fiberaug.mixlaw import Even, pack_place, place_of
 
-LAW = settings(deadline=None, max_examples=60)
+LAW = settings(deadline=None, max_examples=40)
 EPOCHS = 3
 
 

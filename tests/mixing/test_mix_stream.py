@@ -88,6 +88,14 @@ def test_appended_samples_come_beside_every_real_one_in_every_mode_of_choice(set
         assert abs(len(found) - len(plain) / 0.75) <= 4 / 3
 
 
+def test_classes_of_a_part_of_the_set_have_what_is_appended_to_that_part(sets):
+    halves = dict.fromkeys(CLASSES, 0.5)
+    mix = Mix(sets["gan"], mode="append", per_class=halves)
+    found, _, _ = passes(opened(sets["real"], mix, epoch_size=25))
+    assert shares(found, 0)["real"] == 25
+    assert abs(shares(found, 0)["synthetic"] - 25) <= 3  # one of each class
+
+
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_a_loader_knows_how_long_each_epoch_is_that_appends(sets, drop_last):
     dataset = opened(sets["real"], Mix(sets["gan"], schedule=HALVES, mode="append"))
@@ -145,6 +153,12 @@ def test_padding_counts_for_no_source(sets):
     rows_of = sum(len(batch["__key__"]) for batch in batches)
     assert rows_of == counted.total() + 1  # 50 rows: 21, 21, and 3 + 3 + 2
     assert stats["share/synthetic"] == counted["synthetic"] / counted.total()
+
+
+def test_figures_count_a_row_once_however_many_views_it_has(sets):
+    dataset = opened(sets["real"], Mix(sets["gan"], 0.6), views=3, shuffle=False)
+    found, stats, _ = passes(dataset, batch=7)
+    assert stats["share/synthetic"] == shares(found, 0)["synthetic"] / 50
 
 
 def test_figures_of_a_plain_set_say_that_all_of_it_is_real(sets):

