@@ -195,7 +195,13 @@ class Engine(Maker):
             if attempt:
                 visit = first_visit_of_stand_in(position, attempt - 1)
             return self._views(shard, index, epoch, position, visit, tile)
-        except NotInTime:
+        except NotInTime as error:
+            if self._mixture is not None and self._mixture.late == "raise":
+                raise StoreError(
+                    f"an online generator has not made {error}; give it more time with"
+                    ' wait=, or late="real" to the mix',
+                    stage="read",
+                ) from None
             return None
         except (ShardDamaged, StoreError) as error:
             return _Broken(error, whole=True, number=index, visit=visit)

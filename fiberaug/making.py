@@ -16,7 +16,7 @@ from fiberaug.errors import FiberAugError
 from fiberaug.mix import REAL
 from fiberaug.progress import AUGMENT, DECODE, FETCH, READ, Progress
 from fiberaug.record import PackedRecord
-from fiberaug.seeding import ShardUids, key, mixed_uid
+from fiberaug.seeding import KeyUids, ShardUids, key
 from fiberaug.setups import Failure, Made, OnError, Setup
 from fiberaug.shards.index import DECODES
 from fiberaug.shards.pool import ShardPool
@@ -26,7 +26,8 @@ from fiberaug.tiling import Tile
 
 if TYPE_CHECKING:
     from fiberaug.augment import cpu
-    from fiberaug.mixture import LiveShard
+    from fiberaug.matching import Matcher
+    from fiberaug.mixture import LiveShard, Source
 
 __all__ = ["Failure", "Made", "Maker", "OnError", "Setup", "pixel_hash"]
 
@@ -74,7 +75,13 @@ class Maker:
         self._uids: dict[int, ShardUids] = {}
         self._augment: cpu.CpuEngine | None = None
         self._tiles: TileReader | None = None
-        self._mixture = setup.mixture
+        self._mixture = mixture = setup.mixture
+        self._mixed: list[tuple[Source | None, Matcher | None]] | None = None
+        self._key_uids: dict[str, KeyUids] = {}
+        if mixture is not None:
+            found = [mixture.source_of(shard) for shard in range(len(setup.refs))]
+            self._mixed = [(source, mixture.matcher_of(source)) for source in found]
+            self._key_uids = {s.name: KeyUids(s.name) for s in mixture.sources}
         self._live = {} if setup.mixture is None else setup.mixture.live_shards()
         if setup.tiling is not None:
             mixed = setup.plan.shuffle
@@ -179,10 +186,13 @@ class Maker:
         name = file.index.key(index)
         self.progress.name(name, self._reading)
         started = time.perf_counter()
-        source = None if self._mixture is None else self._mixture.source_of(shard)
+        source = None if self._mixed is None else self._mixed[shard][0]
         tile: Tile | None = None
         image: PendingImage | None = None
-        uid = mixed_uid(source.name, name) if source else self.uid(shard, index)
+        if source is None:
+            uid = self.uid(shard, index)
+        else:
+            uid = self._key_uids[source.name](name)
         try:
             if self._tiles is not None and source is None:
                 shift = self._shift(seed, deal, uid) if self.setup.shift_tiles else None
@@ -214,9 +224,9 @@ class Maker:
     ) -> tuple[Decoded, PendingImage | None]:
         members = file.read(index)
         self.progress.enter(DECODE)
-        decoder, mixture = self.setup.decoder, self._mixture
-        source = None if mixture is None else mixture.source_of(shard)
-        matcher = None if mixture is None else mixture.matcher_of(source)
+        decoder, source, matcher = self.setup.decoder, None, None
+        if self._mixed is not None:
+            source, matcher = self._mixed[shard]
         if source is not None:
             decoder = source.decoder
         found: tuple[Decoded, PendingImage | None] | None = None

@@ -1,7 +1,7 @@
 """What is mixed into a data set, how much of it, and what happens where it runs out."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +9,7 @@ from typing import Any, Self
 from fiberaug.errors import UsageError
 from fiberaug.schedules import Schedule, as_fraction
 
-__all__ = ["DEFAULT_RATIO", "DRY", "MATCHES", "MODES", "REAL", "Mix"]
+__all__ = ["DEFAULT_RATIO", "DRY", "LATE", "MATCHES", "MODES", "REAL", "Mix"]
 
 REAL = "real"
 """Origin of the samples of the data set itself."""
@@ -17,12 +17,14 @@ REAL = "real"
 DEFAULT_RATIO = 0.25
 MODES = ("replace", "append", "unit")
 DRY = ("cycle", "stop", "real")
+LATE = ("real", "raise")
 MATCHES = (None, "pool", "real")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MOST_SOURCES = 64
 _SECTION = (
     "sources", "ratio", "weights", "mode", "schedule", "per_class", "dry", "max_reuse",
     "match", "match_labels",
+    "late",
 )  # fmt: skip
 
 
@@ -38,7 +40,8 @@ class Mix:
             online generator; or several, by name.
         ratio: Their share of the delivered samples, in [0, 1]; 0.25 where neither this
             nor ``schedule`` says anything.
-        weights: How the share is divided among several sources; None: equally.
+        weights: How the share is divided among several sources, by name or in their
+            order; None: equally.
         mode: ``replace``: one stands in the place of a real sample, and an epoch keeps
             its length; ``append``: an epoch has every real sample once, and these
             besides; ``unit``: as replace, with a fixed number in each unit of
@@ -59,6 +62,8 @@ class Mix:
         match_labels: Whether a mixed-in sample has the class of the real one whose
             place it takes (appended ones: the classes' shares of the set). None: where
             both sets have classes.
+        late: What happens where an online generator has not made a sample in time:
+            ``real``: the real sample is delivered and counted; ``raise``.
 
     Raises:
         UsageError: An argument is out of range or does not fit the others.
@@ -69,7 +74,7 @@ class Mix:
         sources: Any,  # noqa: ANN401  # see the docstring
         ratio: float | None = None,
         *,
-        weights: Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | Sequence[float] | None = None,
         mode: str = "replace",
         schedule: Schedule | Mapping[str, Any] | None = None,
         per_class: Mapping[str | int, Any] | None = None,
@@ -77,12 +82,14 @@ class Mix:
         max_reuse: int | None = None,
         match: str | None = None,
         match_labels: bool | None = None,
+        late: str = "real",
     ) -> None:
         self.sources = _named(sources)
         self.schedule = _schedule(ratio, schedule)
         self.weights = _weights(weights, tuple(self.sources))
         for name, value, known in (
-            ("mode", mode, MODES), ("dry", dry, DRY), ("match", match, MATCHES)
+            ("mode", mode, MODES), ("dry", dry, DRY), ("match", match, MATCHES),
+            ("late", late, LATE),
         ):  # fmt: skip
             if value not in known:
                 raise UsageError(f"{name} must be one of {known}, got {value!r}")
@@ -106,7 +113,7 @@ class Mix:
             )
         if match_labels is False and self.per_class is not None:
             raise UsageError("per_class goes by class: it needs match_labels=True")
-        self.match_labels = match_labels
+        self.match_labels, self.late = match_labels, late
 
     @classmethod
     def of(cls, value: Any) -> Self:  # noqa: ANN401  # a user's value
@@ -168,6 +175,7 @@ class Mix:
             "max_reuse": self.max_reuse,
             "match": self.match,
             "match_labels": self.match_labels,
+            "late": self.late,
         }
         if self.per_class is not None:
             section["per_class"] = {
@@ -227,6 +235,8 @@ def _weights(
 ) -> tuple[Fraction, ...]:
     if weights is None:
         return tuple(Fraction(1) for _ in names)
+    if isinstance(weights, list | tuple) and len(weights) == len(names):
+        weights = dict(zip(names, weights, strict=True))
     if not isinstance(weights, Mapping) or set(weights) != set(names):
         raise UsageError(
             f"weights give each of the sources {list(names)} a number, got {weights!r}"

@@ -119,7 +119,7 @@ class MixedOrder:
             raise IndexError(f"position must be in [0, {self.end}), got {position}")
         table = self._table(position)
         at = bisect_left(table.found, position)
-        synthetic = at < len(table.positions) and table.positions[at] == position
+        synthetic = at < len(table.found) and table.found[at] == position
         if synthetic and table.members[at] != _DRY:
             source, member = int(table.sources[at]), int(table.members[at])
             shard = self.law.live[source]

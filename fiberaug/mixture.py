@@ -120,7 +120,8 @@ class LiveShard:
                 " fiberaug.DataLoader does so; for another loader call its start() in"
                 " the main process"
             )
-        raise NotInTime(self.key(row))
+        why = "" if live is None else live.why()
+        raise NotInTime(f"{self.key(row)}: {why or 'it takes longer'}")
 
 
 class Source(NamedTuple):
@@ -217,6 +218,9 @@ class Mixture:
 
     matcher: Matcher | None = None
     """Makes real and mixed-in images alike; None: nothing does."""
+
+    late: str = "real"
+    """What happens where a sample was not made in time: ``real`` or ``raise``."""
 
     samples: Mapping[str, int | None] = field(default_factory=dict)
     """Samples of each source; None: made on demand."""

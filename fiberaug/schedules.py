@@ -87,12 +87,21 @@ class Schedule:
     """
 
     def __init__(
-        self, ratio: Callable[[float], float], *, epochs: float, off: float = 0.0
+        self,
+        ratio: Callable[[float], float],
+        *,
+        epochs: float | None = None,
+        off: float = 0.0,
     ) -> None:
         if not callable(ratio):
             raise UsageError(
                 f"Schedule takes a function of t, got {ratio!r:.80}; a number is"
-                " Schedule.constant"
+                " Schedule.constant(ratio), a line Schedule.linear(a, b, epochs=n)"
+            )
+        if epochs is None:
+            raise UsageError(
+                "a schedule of a function is a table of its first epochs: say how many,"
+                " Schedule(function, epochs=n); after them the last value stays"
             )
         _check_epochs(epochs, _MOST_TABULATED)
         self._begin("table", epochs, off)

@@ -195,7 +195,7 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
             # A list: the order of the sources says whose turn it is.
             "sources": [{"name": one.name, **one.source.place} for one in found],
         },
-        matcher=matcher,
+        matcher=matcher, late=mix.late,
         samples={
             one.name: None if one.live else sum(r.samples or 0 for r in one.refs)
             for one in found

@@ -12,9 +12,18 @@ from fiberaug.auditing.shares import Share
 from fiberaug.mix import REAL
 from fiberaug.sizes import counted
 
-__all__ = ["judge_epochs", "judge_operations", "judge_shares", "judge_sources"]
+__all__ = [
+    "judge_epochs", "judge_operations", "judge_records", "judge_shares",
+    "judge_sources",
+]  # fmt: skip
 
 _SURE = 1e-9
+
+
+def judge_records(records: int) -> Iterator[Finding]:
+    """Yield what there is to say of the log as a whole."""
+    if not records:
+        yield _finding("order", "the log holds no record: nothing could be judged")
 
 
 def judge_operations(

@@ -13,6 +13,7 @@ from fiberaug.auditing.findings import Audit
 from fiberaug.auditing.judging import (
     judge_epochs,
     judge_operations,
+    judge_records,
     judge_shares,
     judge_sources,
 )
@@ -72,6 +73,7 @@ def audit(
     epochs = run.order.epochs(run.explainer)
     shares = _shares(run)
     found = [
+        *judge_records(run.records),
         *judge_sources(run.recipes, manifest, run.why), *found,
         *judge_shares(shares, run.mix, mixes=run.mixes),
         *judge_epochs(epochs),

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from fiberaug.augment.bounds import MOST_ITEMS, MOST_TEXT, bound_of
 from fiberaug.augment.build import arguments_of, known_operations
-from fiberaug.mix import DRY, MATCHES, MODES
+from fiberaug.mix import DRY, LATE, MATCHES, MODES
 from fiberaug.recipe import MOST_OPERATIONS, VERSION
 from fiberaug.schedules import SHAPES
 
@@ -63,6 +63,7 @@ def _mix() -> dict[str, Any]:
             "max_reuse": {"type": ["integer", "null"], "minimum": 1},
             "match": {"enum": list(MATCHES)},
             "match_labels": {"type": ["boolean", "null"]},
+            "late": {"enum": list(LATE)},
         },
         description="Samples of other sets, at an exact ratio: see fiberaug.Mix.",
     )

@@ -43,18 +43,22 @@ def command(  # noqa: PLR0917  # Typer makes options of them
 
     The same command goes on where an interrupted one was.
     """
+    import contextlib
+    import sys
     from functools import partial
 
     from fiberaug.synthetic.loading import open_generator
     from fiberaug.synthetic.pool import Pool
 
     names = None if classes is None else [one.strip() for one in classes.split(",")]
-    pool = Pool.write(
-        partial(open_generator, model), out, per_class=per_class, count=count,
-        classes=names, seed=seed, batch_size=batch_size, processes=processes,
-        encoding=encode, shard_size=shard_size, dedupe=not keep_duplicates,
-        against=against, licence=licence, progress=not as_json,
-    )  # fmt: skip
+    # What the user's code prints must not stand among what a script reads.
+    with contextlib.redirect_stdout(sys.stderr):
+        pool = Pool.write(
+            partial(open_generator, model), out, per_class=per_class, count=count,
+            classes=names, seed=seed, batch_size=batch_size, processes=processes,
+            encoding=encode, shard_size=shard_size, dedupe=not keep_duplicates,
+            against=against, licence=licence, progress=not as_json,
+        )  # fmt: skip
     _report(pool, as_json=as_json)
 
 

@@ -64,6 +64,8 @@ def _pool(
     from fiberaug.synthetic.summary import figures_of
 
     folder = len(shards) == 1 and os.path.isdir(shards[0])  # noqa: PTH112  # Path.is_dir raises where a name is too long
+    if folder:
+        _check_begun(shards[0])
     file = read_pool_file(shards[0]) if folder else None
     if file is None:
         if output is not None or parents is not None:
@@ -76,3 +78,20 @@ def _pool(
 
         save_image(output, contact_sheet(Pool.open(shards[0]), parents=parents))
     return {"pool": figures_of(file)}
+
+
+def _check_begun(folder: str) -> None:
+    """Refuse a pool that is unfinished: its shards are there, and no more.
+
+    Raises:
+        DataRefused: It is one.
+    """
+    from fiberaug.errors import DataRefused
+    from fiberaug.synthetic.place import Place
+
+    place = Place(folder)
+    if "pool" in (place.begun or {}) and place.find() is None:
+        raise DataRefused(
+            f"{folder} is a pool that is unfinished: the command that began it goes on"
+            " where it was"
+        )

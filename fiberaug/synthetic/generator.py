@@ -152,6 +152,12 @@ def call(
     try:
         made: Any = generator.generate(seeds, labels, **conditions)
         pixels = np.asarray(made)
+    except SystemExit as error:
+        raise UsageError(
+            f"a generator returns images or raises an error, and this one ended the"
+            f" program with exit code {error.code!r}: {asked}",
+            stage="generate",
+        ) from error
     except Exception as error:
         error.add_note(f"raised by {asked}")
         raise

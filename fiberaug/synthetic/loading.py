@@ -5,6 +5,7 @@ never code. ``module:function`` comes from the user, in Python or on the command
 """
 
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -107,12 +108,27 @@ def load_code(spec: str) -> ImageGenerator:
             function = getattr(function, step)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"cannot import {spec}: {error}") from error
-    made = function() if callable(function) else function
+    if callable(function):
+        _check_no_arguments(spec, function)
+        function = function()
+    made = function
     if not isinstance(made, ImageGenerator):
         raise UsageError(
             f"{spec} must make a generator: {name_of(made)} has no method generate"
         )
     return made
+
+
+def _check_no_arguments(spec: str, function: Any) -> None:  # noqa: ANN401
+    """Refuse a function that cannot be called without arguments."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise UsageError(
+            f"{spec} must make a generator without being given anything: {error}"
+        ) from error
+    except ValueError:  # it does not say what it takes
+        return
 
 
 def open_generator(model: str | Path) -> ImageGenerator:

@@ -116,7 +116,7 @@ class OnlineGenerator:
             name=name, keep=None if keep is None else Path(keep).absolute(),
         )  # fmt: skip
         self._wait = _check_wait(wait)
-        self._restarts = restarts
+        self._restarts, self._was_started = restarts, False
         self._begin()
 
     def _begin(self) -> None:
@@ -283,6 +283,8 @@ class OnlineGenerator:
         if trouble.why:
             return trouble.why
         if not self._place.in_use():
+            if self._supervisor is not None or self._was_started:
+                return f"the generator is not ready: it loads, in {self._place.root}"
             return f"no generator is at work in {self._place.root}: start() it"
         return ""
 
@@ -358,8 +360,10 @@ class OnlineGenerator:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the process and the counts of this one behind."""
+        started = self._supervisor is not None or self._was_started
         return {
-            "_task": self._task, "_wait": self._wait, "_restarts": self._restarts
+            "_task": self._task, "_wait": self._wait, "_restarts": self._restarts,
+            "_was_started": started,
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -25,8 +25,8 @@ from fiberaug.synthetic.online_told import Told
 
 __all__ = ["FAILED", "serve"]
 
-FAILED = 3
-"""Exit code of a process that has told why it ends."""
+FAILED = 113
+"""Exit code of a process that has told why it ends; few programs end with it."""
 
 _log = logging.getLogger("fiberaug")
 _LOCK_S = 1.0  # who only looks holds the lock for a moment

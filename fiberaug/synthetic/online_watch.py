@@ -163,7 +163,9 @@ class Supervisor:
         if code == 0:  # another process had the lock
             return None
         if code == FAILED:
-            return self._place.trouble.why
+            told = self._place.trouble.why
+            if told:
+                return told
         return _why(code, self._place, self._task.hang, hung=hung)
 
     def _report(self, why: str, failures: int) -> bool:

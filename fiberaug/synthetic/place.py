@@ -35,7 +35,7 @@ class Place:
         dst: The folder.
 
     Raises:
-        UsageError: It is a URL.
+        UsageError: It is a URL or a file.
     """
 
     def __init__(self, dst: str | Path) -> None:
@@ -45,6 +45,8 @@ class Place:
                 " with the tools of the store"
             )
         self.folder = Path(dst)
+        if self.folder.is_file():
+            raise UsageError(f"{self.folder} is a file: a pool is a folder")
         self.store = LocalStore(self.folder)
 
     @property

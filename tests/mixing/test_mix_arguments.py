@@ -49,7 +49,7 @@ def test_a_ratio_out_of_range_is_refused_in_every_form(sets, ratio):
         ({"weights": {"synthetic": 0}}, "weights must be above 0"),
         ({"weights": {"synthetic": -1}}, "weights must be above 0"),
         ({"weights": {"synthetic": math.nan}}, "must be a number"),
-        ({"weights": [1]}, "weights give each of the sources"),
+        ({"weights": [1, 2]}, "weights give each of the sources"),
         ({"ratio": 0.5, "schedule": Schedule.constant(0.25)}, "leave ratio out"),
         ({"schedule": "linear"}, "a schedule is"),
         ({"ratio": math.nan, "schedule": Schedule.constant(0.25)}, "ratio"),
