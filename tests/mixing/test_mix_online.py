@@ -60,6 +60,12 @@ def stream(folder):
     return found
 
 
+def batches(folder):
+    """How many batches were written, those that came again included."""
+    rows = folder / "rows.jsonl"
+    return rows.read_bytes().count(b"\n") if rows.exists() else 0
+
+
 def ended(pid):
     """Whether a process is gone, or only waits to be told of."""
     try:
@@ -76,11 +82,9 @@ def run_with_kills(source, folder, kills, seed):
         if sum(killed.values()) >= kills:
             finished(process)
             return killed
-        lines = len(stream(folder)) if (folder / "rows.jsonl").exists() else 0
-        deadline = time.monotonic() + 60
+        lines, deadline = batches(folder), time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
-            rows = folder / "rows.jsonl"
-            if rows.exists() and len(stream(folder)) > lines:
+            if batches(folder) > lines:
                 break
             time.sleep(0.01)
         time.sleep(draw.random() * 0.2)
@@ -97,7 +101,9 @@ def run_with_kills(source, folder, kills, seed):
             process.kill()
             killed["trainer"] += 1
         process.wait(60)
+        errors = process.stderr.read().decode()
         process.stderr.close()
+        assert process.returncode in {0, -signal.SIGKILL}, errors
         if ready(folder):  # before the last kill: once more from the start
             (folder / "state.json").unlink()
 
