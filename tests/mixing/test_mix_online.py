@@ -35,10 +35,11 @@ def source(tmp_path):
 
 def started(source, folder, epochs=EPOCHS, workers=1):
     folder.mkdir(exist_ok=True)
+    there = filter(None, [os.environ.get("PYTHONPATH")])
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", str(SCRIPT), source, str(folder), str(epochs),
          str(workers)],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *there])},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
 
