@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from fiberaug.mixture import Mixture
+from fiberaug.mixture import Mixture, reason_of
 from fiberaug.record import PackedRecord
 from fiberaug.transport import Message
 
@@ -64,7 +64,7 @@ class OnDemand:
             source.live.confirm(source.own_label(label), number)
         if message.late and not self._told:
             self._told = True
-            reasons = {n: s.live.why() for n, s in self._sources.items() if s.live}
+            reasons = {n: reason_of(s.live) for n, s in self._sources.items() if s.live}
             said = "; ".join(f"{n}: {why}" for n, why in reasons.items() if why)
             _log.warning(
                 "real samples stand in for synthetic ones that were not made in time%s"

@@ -26,7 +26,15 @@ from fiberaug.shards.opening import read_index
 from fiberaug.shards.reader import ShardRef
 from fiberaug.synthetic.seeds import sample_key
 
-__all__ = ["Live", "LiveShard", "Mixture", "NotInTime", "RealRows", "Source"]
+__all__ = [
+    "Live",
+    "LiveShard",
+    "Mixture",
+    "NotInTime",
+    "RealRows",
+    "Source",
+    "reason_of",
+]
 
 
 class NotInTime(Exception):  # no fault: it is answered by a real sample
@@ -76,6 +84,12 @@ class Live(Protocol):
         ...
 
 
+def reason_of(live: Live) -> str:
+    """Return why samples are late in one line; the whole is in the log before."""
+    lines = live.why().strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
 class LiveShard:
     """Stands for a shard whose samples are made on demand.
 
@@ -120,7 +134,7 @@ class LiveShard:
                 " fiberaug.DataLoader does so; for another loader call its start() in"
                 " the main process"
             )
-        why = "" if live is None else live.why()
+        why = "" if live is None else reason_of(live)
         raise NotInTime(f"{self.key(row)}: {why or 'it takes longer'}")
 
 

@@ -148,22 +148,7 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
             100 * most, 100 * _LOUD,
         )  # fmt: skip
     found = [_open(name, place, own) for name, place in mix.sources.items()]
-    real = _real_rows(own)
-    plan = own.plan
-    if plan.balance is None:
-        plan = replace(plan, epoch_size=None)
-    dealt = real(0, EpochOrder(plan, 0))
-    matched = _is_matched(mix, found, dealt)
-    if not matched:
-        kinds = {
-            one.name: label_kind(one.refs, own.cache, one.source.decoder)
-            for one in found
-            if not one.live
-        }
-        check_labels(label_kind(own.shards.refs, own.cache, own.decoder), kinds)
-    classes = class_counts(dealt) if matched else any_class(own.plan.n)
-    if matched and own.plan.epoch_size is not None and own.plan.balance is None:
-        classes = scaled(classes, own.plan.n)
+    real, classes = _classes(mix, found, own)
     per_class = per_class_of(mix, own.classes, classes)
     wanted = {c for c in classes if per_class is None or per_class[c].most() > 0}
     first = len(own.shards.refs)
@@ -188,7 +173,7 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
     matcher = _matcher(mix, found, own)
     return Mixture(
         law=law, plan=own.plan, sources=tuple(one.source for one in found), first=first,
-        refs=tuple(refs), of=tuple(of), labels=real if matched else None,
+        refs=tuple(refs), of=tuple(of), labels=real,
         identity=identity_of(mix, {one.name: one.fingerprint for one in found}),
         description={
             **mix.to_dict(),
@@ -201,6 +186,32 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
             for one in found
         },
     )  # fmt: skip
+
+
+def _classes(
+    mix: Mix, found: Sequence[_Found], own: Opening
+) -> tuple[RealRows | None, dict[int, int]]:
+    """Return the classes of the data set's samples, and how many an epoch has of each.
+
+    None where classes are not matched.
+
+    Raises:
+        UsageError: Labels of a source do not fit.
+    """
+    if mix.match_labels is not False:
+        real, plan = _real_rows(own), own.plan
+        if plan.balance is None:
+            plan = replace(plan, epoch_size=None)
+        dealt = real(0, EpochOrder(plan, 0))
+        if _is_matched(mix, found, dealt):
+            classes = class_counts(dealt)
+            if own.plan.epoch_size is not None and own.plan.balance is None:
+                classes = scaled(classes, own.plan.n)
+            return real, classes
+    pools = [one for one in found if not one.live]
+    kinds = {p.name: label_kind(p.refs, own.cache, p.source.decoder) for p in pools}
+    check_labels(label_kind(own.shards.refs, own.cache, own.decoder), kinds)
+    return None, any_class(own.plan.n)
 
 
 def _matcher(mix: Mix, found: Sequence[_Found], own: Opening) -> Matcher | None:
@@ -293,8 +304,6 @@ def _is_matched(mix: Mix, found: Sequence[_Found], dealt: NDArray[np.int64]) -> 
     bare = [
         one.name for one in found if any((column < 0).any() for column in one.labels)
     ]
-    if mix.match_labels is False:
-        return False
     if not without and not bare:
         return True
     if mix.match_labels or mix.per_class is not None:

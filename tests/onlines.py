@@ -86,6 +86,9 @@ class Broken(Paint):
     def _exits(self, *_: Any) -> None:
         os._exit(7)
 
+    def _ends_as_refused(self, *_: Any) -> None:
+        os._exit(3)
+
     def _killed(self, *_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 

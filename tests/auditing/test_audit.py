@@ -68,6 +68,14 @@ def test_a_run_as_asked_for_has_nothing_outside(run):
     }  # fmt: skip
 
 
+def test_a_log_without_a_record_is_no_run_as_asked_for(run):
+    edit(run, lambda line: [])
+
+    found = audit(run)
+    assert found.records == 0
+    assert outside(found) == ["the log holds no record: nothing could be judged"]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_no_seed_raises_an_alarm(write_set, tmp_path, seed):
     _no_alarm(write_set(49), tmp_path, [seed])

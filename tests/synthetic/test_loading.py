@@ -82,6 +82,7 @@ def test_code_is_named_by_the_user():
         ("no_such_module:make", "cannot import no_such_module:make"),
         ("generators:nothing", "cannot import generators:nothing"),
         ("builtins:dict", "builtins.dict has no method generate"),
+        ("json:loads", "without being given anything: missing a required argument"),
     ],
 )
 def test_a_name_that_makes_no_generator_is_refused(spec, message):

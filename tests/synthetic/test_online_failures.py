@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -166,6 +167,24 @@ def test_without_a_process_it_says_so(tmp_path):
 
     assert source.take(0, 0, wait=0.05) is None
     assert "start() it" in source.why()
+
+
+def test_nobody_is_told_to_start_what_was_started(online):
+    source = online(make)
+    copy = pickle.loads(pickle.dumps(source))  # as a spawned worker has it
+
+    assert "start() it" not in source.why()
+    assert "start() it" not in copy.why()
+    source.close()
+    assert "start() it" in source.why()
+
+
+@pytest.mark.parametrize(("how", "code"), [("exits", 7), ("ends_as_refused", 3)])
+def test_a_process_that_ends_itself_is_told_of_with_its_code(online, how, code):
+    source = online(partial(Broken, how))
+
+    assert source.take(0, 0) is None
+    assert f"ended with exit code {code}" in source.why()
 
 
 def test_a_stopped_process_is_killed_and_replaced(online, monkeypatch):
