@@ -114,6 +114,8 @@ class Mix:
         if match_labels is False and self.per_class is not None:
             raise UsageError("per_class goes by class: it needs match_labels=True")
         self.match_labels, self.late = match_labels, late
+        self.quiet = False
+        """Whether nothing is warned of when it is opened."""
 
     @classmethod
     def of(cls, value: Any) -> Self:  # noqa: ANN401  # a user's value

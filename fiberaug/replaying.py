@@ -149,17 +149,23 @@ def open_source(source: Source) -> Run:
     return open_run_whole(source)
 
 
-def open_run_whole(folder: str | Path, *, shards: str | None = None) -> Run:
+def open_run_whole(
+    folder: str | Path,
+    *,
+    shards: str | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> Run:
     """Return the data set of a run and the stage of its loader.
 
     Args:
         folder: The run folder.
         shards: Where the shards are now. None: where they were.
+        sources: Where sources of its mix are now, by name.
 
     Raises:
         UsageError: The run's pipeline, or an operation on batches, did not serialise.
     """
-    dataset = open_run(folder, shards=shards)
+    dataset = open_run(folder, shards=shards, sources=sources)
     said = _manifest(folder)["recipe"]
     sections = {name: said.get(name) or None for name in ("gpu", "batch")}
     for section in sections.values():
@@ -182,12 +188,18 @@ def _manifest(folder: str | Path) -> dict[str, Any]:
     return read_manifest(folder.parent if folder.name == MANIFEST else folder)
 
 
-def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDataset:
+def open_run(
+    folder: str | Path,
+    *,
+    shards: str | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> StreamingDataset:
     """Return the data set of a run, from the manifest in its folder.
 
     Args:
         folder: The run folder.
         shards: Where the shards are now. None: where they were.
+        sources: Where sources of its mix are now, by name.
 
     Raises:
         StoreError: The folder has no manifest, or the shards are not there.
@@ -203,7 +215,7 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
         manifest["shards"] if shards is None else shards,
         index_dir=manifest["index_dir"],
         fields=manifest["fields"],
-        mix=_mix(manifest.get("mix")),
+        mix=_mix(manifest.get("mix"), sources or {}),
         transform=None if recipe["cpu"] is None else rebuild(recipe["cpu"]),
         train=manifest["train"],
         shuffle=plan["shuffle"],
@@ -231,14 +243,27 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
     return dataset
 
 
-def _mix(said: Mapping[str, Any] | None) -> Mix | None:
+def _mix(said: Mapping[str, Any] | None, now: Mapping[str, str]) -> Mix | None:
     """Return the mix of a run, as far as its sources are still there.
 
     What was made online is read from where it was kept.
+
+    Args:
+        said: What the manifest says of it.
+        now: Where sources are now, by name.
+
+    Raises:
+        UsageError: The run had no such source.
     """
+    names = [] if said is None else [one["name"] for one in said["sources"]]
+    unknown = sorted(set(now) - set(names))
+    if unknown:
+        raise UsageError(f"the run has the sources {names}, got a place of {unknown}")
     if said is None:
         return None
-    kept = {one["name"]: _place_of(one) for one in said["sources"]}
+    kept = {
+        one["name"]: now.get(one["name"], _place_of(one)) for one in said["sources"]
+    }
     kept = {name: place for name, place in kept.items() if place is not None}
     if not kept:
         return None
@@ -246,7 +271,9 @@ def _mix(said: Mapping[str, Any] | None) -> Mix | None:
     shards = [one for one in said["sources"] if "shards" in one]
     # What was kept may lack classes, which no replay of a record needs.
     dry = said["dry"] if len(shards) == len(kept) else "real"
-    return Mix.of({**said, "sources": kept, "weights": weights, "dry": dry})
+    mix = Mix.of({**said, "sources": kept, "weights": weights, "dry": dry})
+    mix.quiet = True  # what there is to warn of was told when it ran
+    return mix
 
 
 def _place_of(source: Mapping[str, Any]) -> list[str] | str | None:

@@ -141,7 +141,7 @@ def make_mixture(mix: Mix, own: Opening) -> Mixture | None:
             "a mix needs an index, which not all shards of the data set have; run"
             " `fiberaug index SHARDS`"
         )
-    if most > _LOUD:
+    if most > _LOUD and not mix.quiet:
         _log.warning(
             "up to %.0f %% of the delivered samples will be mixed in; what is known of"
             " synthetic data speaks for at most %.0f %%",
@@ -224,6 +224,8 @@ def _matcher(mix: Mix, found: Sequence[_Found], own: Opening) -> Matcher | None:
     if mix.match is not None:
         return make_matcher(mix.match, kinds, real, [spec.name for spec in own.specs])
     for one, kind in zip(pools, kinds, strict=True):
+        if mix.quiet:
+            break
         compare_images(one.name, kind, real)
     return None
 
@@ -233,7 +235,6 @@ def _open(name: str, place: Any, own: Opening) -> _Found:  # noqa: ANN401
     if hasattr(place, "take"):
         return _live(name, place, own)
     place = getattr(place, "path", place)
-    check_parents(name, place, own.seen)
     try:
         shards = resolve_any(place, cache=own.cache, allow_pipe=own.allow_pipe)
     except DataRefused as error:
@@ -244,6 +245,7 @@ def _open(name: str, place: Any, own: Opening) -> _Found:  # noqa: ANN401
         )
     if not sum(shards.counts):
         raise DataRefused(f"source {name!r} of the mix is empty: {place}")
+    check_parents(name, shards.refs, own.seen, own.cache)
     _, specs = resolve_fields(shards, "auto")
     specs = same_fields(name, specs, own.specs)
     theirs = shards.manifest.classes if shards.manifest else ()

@@ -10,7 +10,7 @@ from fiberaug.timeline import Timeline
 if TYPE_CHECKING:
     from fiberaug.mixture import Mixture
 
-__all__ = ["MixAsking", "asking_of"]
+__all__ = ["MixAsking", "asking_of", "why_unknown"]
 
 
 def asking_of(dataset: Any, said: Mapping[str, Any] | None) -> "MixAsking | None":  # noqa: ANN401
@@ -29,6 +29,30 @@ def asking_of(dataset: Any, said: Mapping[str, Any] | None) -> "MixAsking | None
     ):
         return None
     return MixAsking(dataset)
+
+
+def why_unknown(dataset: Any, said: Mapping[str, Any]) -> str:  # noqa: ANN401
+    """Return which sources of a mix are not there again, and why.
+
+    Args:
+        dataset: The data set, opened again.
+        said: What the manifest says of its mix.
+    """
+    there = () if dataset.mixture is None else dataset.mixture.names
+    texts = []
+    for one in said["sources"]:
+        places = [one.get("keep"), *one.get("shards", ())]
+        place = next((place for place in places if place), None)
+        if one["name"] in there:
+            continue
+        if place is None:
+            texts.append(
+                f"source {one['name']!r} made its samples while the run went on, and"
+                " kept none"
+            )
+        else:
+            texts.append(f"source {one['name']!r} is not where it was: {place}")
+    return "; ".join(texts) or "the sources that are there are others"
 
 
 class MixAsking:

@@ -1,11 +1,12 @@
 """An audit: the log read once, and compared with what the manifest asks for."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fiberaug.auditing.asked import asked_leaves
-from fiberaug.auditing.asking import asking_of
+from fiberaug.auditing.asking import asking_of, why_unknown
 from fiberaug.auditing.completeness import Completeness, Length, positions_of_plan
 from fiberaug.auditing.counters import OperationCounters
 from fiberaug.auditing.explaining import Explainer
@@ -31,7 +32,11 @@ _MOST_RECIPES = 100
 
 
 def audit(
-    folder: str | Path, *, confidence: float = 0.999, shards: str | None = None
+    folder: str | Path,
+    *,
+    confidence: float = 0.999,
+    shards: str | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> Audit:
     """Return what a run did, against what its recipe and its mix asked for.
 
@@ -44,6 +49,7 @@ def audit(
             as it was asked for is found to be so, in (0, 1).
         shards: Where the shards are now. None: where they were. Without them classes
             and the shares of a mix are not known; all else is.
+        sources: Where sources of its mix are now, by name.
 
     Raises:
         UsageError: ``confidence`` is out of range.
@@ -55,7 +61,7 @@ def audit(
     folder = Path(folder)
     manifest = read_manifest(folder)
     try:
-        run = _Run(folder, manifest, *_open(folder, shards))
+        run = _Run(folder, manifest, *_open(folder, shards, sources))
     except (
         LookupError,
         TypeError,
@@ -93,9 +99,11 @@ class _Opened(NamedTuple):
     """Why there is none."""
 
 
-def _open(folder: Path, shards: str | None) -> _Opened:
+def _open(
+    folder: Path, shards: str | None, sources: Mapping[str, str] | None
+) -> _Opened:
     try:
-        return _Opened(open_run(folder, shards=shards), "")
+        return _Opened(open_run(folder, shards=shards, sources=sources), "")
     except FiberAugError as error:
         return _Opened(None, error.message)
     except OSError as error:  # a place that no file can have
@@ -118,7 +126,7 @@ class _Run:
         self.mixes = bool(manifest.get("mix"))
         self.unit = int(plan["unit"])
         if self.mixes and mix is None and not why:
-            self.why = "sources made their samples while it ran, and kept none"
+            self.why = why_unknown(dataset, manifest["mix"])
         once = not any(plan.get(name) for name in ("epoch_size", "balance", "tile"))
         length: Length = mix.length if mix is not None else (lambda _: None)
         if not self.mixes:

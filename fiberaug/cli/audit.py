@@ -12,7 +12,7 @@ from fiberaug.errors import UsageError
 __all__ = ["command"]
 
 
-def command(
+def command(  # noqa: PLR0917  # Typer makes options of them
     log: Annotated[Path, typer.Argument(help="Run folder (log= of the loader).")],
     confidence: Annotated[
         float,
@@ -20,6 +20,10 @@ def command(
     ] = 0.999,
     shards: Annotated[
         str | None, typer.Option(help="Where the shards are now.")
+    ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="NAME=PATH: where a source of the mix is now."),
     ] = None,
     modules: Annotated[
         list[str] | None,
@@ -38,13 +42,15 @@ def command(
     """
     from fiberaug.auditing import audit
     from fiberaug.auditing.telling import tell
+    from fiberaug.cli.places import parse_sources
 
     for module in modules or ():
         try:
             importlib.import_module(module)
         except ImportError as error:
             raise UsageError(f"cannot import {module}: {error}") from error
-    found = audit(log, confidence=confidence, shards=shards)
+    places = parse_sources(sources)
+    found = audit(log, confidence=confidence, shards=shards, sources=places)
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
     else:

@@ -32,6 +32,10 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     shards: Annotated[
         str | None, typer.Option(help="Where the shards are now.")
     ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="NAME=PATH: where a source of the mix is now."),
+    ] = None,
     modules: Annotated[
         list[str] | None,
         typer.Option("--import", help="Module that defines your processors."),
@@ -45,6 +49,7 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     Beside FILE.png come FILE.overlay.png, with masks, boxes and points drawn, and the
     folder FILE.steps/ with the image as decoded and after each operation.
     """
+    from fiberaug.cli.places import parse_sources
     from fiberaug.overlay import ANNOTATIONS, draw_annotations
     from fiberaug.replaying import open_run_whole, replay_steps
 
@@ -54,7 +59,7 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         except ImportError as error:
             raise UsageError(f"cannot import {module}: {error}") from error
     found = _find(log, key, epoch, view)
-    run = open_run_whole(log, shards=shards)
+    run = open_run_whole(log, shards=shards, sources=parse_sources(sources))
     dataset = run.dataset
     fields, steps = replay_steps(found, run)
     pixels = fields["image"]

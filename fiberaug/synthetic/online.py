@@ -5,6 +5,7 @@ on disk only makes that it is there in time: a run is the same again whatever is
 first, dropped, made twice or interrupted. What was not there in time is counted.
 """
 
+import math
 import multiprocessing
 import pickle
 import threading
@@ -153,11 +154,9 @@ class OnlineGenerator:
     def identity(self) -> str:
         """What its samples follow from, beside the generator's weights."""
         factory = self._task.factory
-        name = (
-            factory
-            if isinstance(factory, str)
-            else getattr(factory, "__qualname__", "")
-        )
+        name = getattr(factory, "__qualname__", "")
+        if isinstance(factory, str):
+            name = factory
         return f"{name} {self._task.whose()}"
 
     @property
@@ -317,9 +316,7 @@ class OnlineGenerator:
             "restarts": told.restarts,
             "buffer_bytes": told.buffer_bytes,
             "made_per_s": told.made / told.busy_s if told.busy_s else 0.0,
-            "heartbeat_age_s": max(0.0, time.time() - told.beat_s)
-            if told.beat_s
-            else 0.0,
+            "heartbeat_age_s": max(0.0, time.time() - (told.beat_s or math.inf)),
         }
 
     def _taker(self) -> Taker:
@@ -360,10 +357,9 @@ class OnlineGenerator:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the process and the counts of this one behind."""
-        started = self._supervisor is not None or self._was_started
         return {
             "_task": self._task, "_wait": self._wait, "_restarts": self._restarts,
-            "_was_started": started,
+            "_was_started": self._supervisor is not None or self._was_started,
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -86,12 +86,15 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PART}")
     try:
-        try:
-            temporary.write_bytes(data)
-        except FileNotFoundError:  # the first of its folder
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-        os.replace(temporary, path)  # noqa: PTH105  # half the time of Path.replace
+        for last in (False, False, True):
+            try:
+                temporary.write_bytes(data)
+                os.replace(temporary, path)  # noqa: PTH105  # half the time of Path.replace
+                break
+            except FileNotFoundError:  # the first of its folder, or one just emptied
+                if last:
+                    raise
+                path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -163,9 +163,7 @@ class Supervisor:
         if code == 0:  # another process had the lock
             return None
         if code == FAILED:
-            told = self._place.trouble.why
-            if told:
-                return told
+            return self._place.trouble.why
         return _why(code, self._place, self._task.hang, hung=hung)
 
     def _report(self, why: str, failures: int) -> bool:

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
 
 from fiberaug.errors import UsageError
+from fiberaug.shards.reader import ShardRef
 from fiberaug.synthetic.made import MadeSample
 from fiberaug.synthetic.provenance import (
     FIELD,
@@ -129,9 +131,11 @@ class Stamp:
 
     def _parent(self, one: Any) -> Parent:  # noqa: ANN401  # of the generator
         parent = Parent(**one)
-        if parent.split is None and self._split is not None:
-            return Parent(**{**one, "split": self._split})
-        return parent
+        # Batches name a shard by its place, and only its file name stays the same.
+        shard = ShardRef(path=parent.shard).name if parent.shard else None
+        return replace(
+            parent, shard=shard or parent.shard, split=parent.split or self._split
+        )
 
 
 @lru_cache(maxsize=1)

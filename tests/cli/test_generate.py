@@ -9,6 +9,7 @@ from generators import Shapes
 from typer.testing import CliRunner
 
 from fiberaug.cli.main import app
+from fiberaug.shards.manifest import MARK
 
 
 class Chatty(Shapes):
@@ -17,7 +18,7 @@ class Chatty(Shapes):
     def generate(
         self, seeds: Sequence[int], labels: Sequence[int], **conditions: object
     ) -> np.ndarray:
-        print("noise")
+        print("noise")  # noqa: T201  # what it is for
         return super().generate(seeds, labels, **conditions)
 
 
@@ -87,6 +88,8 @@ def test_info_says_that_a_pool_is_unfinished_and_reads_a_finished_one(
     assert begun.exit_code == 3
     assert "is a pool that is unfinished" in " ".join(begun.output.split())
 
+    mark = (tmp_path / "p" / MARK).read_bytes()
     monkeypatch.setattr(Failing, "made", -100)
     assert generate("Failing", tmp_path / "p", "--batch-size", 4).exit_code == 0
+    (tmp_path / "p" / MARK).write_bytes(mark)  # as a kill at the very end leaves it
     assert "12 synthetic samples of 12" in call("info", tmp_path / "p").output

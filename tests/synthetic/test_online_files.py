@@ -70,6 +70,28 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["3"]
 
 
+@pytest.mark.parametrize("removed", ["file", "folder"])
+def test_what_is_removed_under_its_hands_is_written_again(
+    tmp_path, monkeypatch, removed
+):
+    path, replace, told = tmp_path / "0/3", os.replace, []
+
+    def emptied(source, target):
+        if not told:
+            told.append(source)
+            source.unlink()
+            if removed == "folder":
+                path.parent.rmdir()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", emptied)
+    write_whole(path, b"data")
+
+    assert told
+    assert path.read_bytes() == b"data"
+    assert [one.name for one in path.parent.iterdir()] == ["3"]
+
+
 def test_what_takers_tell_is_read_by_others(tmp_path):
     first, second = Taker(tmp_path / "t", 3), Taker(tmp_path / "t", 3)
     first.at(1, 7)

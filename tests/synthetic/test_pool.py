@@ -138,6 +138,17 @@ def test_the_mean_of_labels_is_even_in_every_shard(tmp_path):
         assert max(counts) - min(counts) <= 1
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["/data/val-0.tar", "https://me:secret@host/set/val-0.tar?key=x", "val-0.tar"],
+)
+def test_a_parents_shard_is_named_as_records_name_it_wherever_it_lies(tmp_path, place):
+    originals = [(place, f"k{i}", None, photo(i), i) for i in range(3)]
+    pool = write(tmp_path, Edits(originals))
+
+    assert {parent.shard for parent in pool.parents()} == {"val-0.tar"}
+
+
 def test_parents_and_their_part_are_kept(tmp_path):
     originals = [
         ("train-000000.tar", f"k{i}", ("train", "val")[i % 2], photo(i), i % 3)
