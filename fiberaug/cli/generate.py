@@ -41,7 +41,8 @@ def command(  # noqa: PLR0917  # Typer makes options of them
 ) -> None:
     """Write a pool of synthetic samples, with where each comes from.
 
-    The same command goes on where an interrupted one was.
+    The same command goes on where an interrupted one was. Exit code 3 when a class has
+    fewer samples than were asked for, because too many were refused.
     """
     import contextlib
     import sys
@@ -60,6 +61,8 @@ def command(  # noqa: PLR0917  # Typer makes options of them
             against=against, licence=licence, progress=not as_json,
         )  # fmt: skip
     _report(pool, as_json=as_json)
+    if pool.file.state == "short":
+        raise typer.Exit(3)
 
 
 def _report(pool: "Pool", *, as_json: bool) -> None:

@@ -22,6 +22,13 @@ class Chatty(Shapes):
         return super().generate(seeds, labels, **conditions)
 
 
+class Twins(Shapes):
+    """Makes two different images of each class."""
+
+    def __init__(self) -> None:
+        super().__init__(twins=2)
+
+
 class Leaving(Shapes):
     """Ends the program."""
 
@@ -93,3 +100,11 @@ def test_info_says_that_a_pool_is_unfinished_and_reads_a_finished_one(
     assert generate("Failing", tmp_path / "p", "--batch-size", 4).exit_code == 0
     (tmp_path / "p" / MARK).write_bytes(mark)  # as a kill at the very end leaves it
     assert "12 synthetic samples of 12" in call("info", tmp_path / "p").output
+
+
+def test_a_pool_that_stays_short_is_code_3_and_is_there(tmp_path):
+    result = generate("Twins", tmp_path / "p", "--json")
+
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["state"] == "short"
+    assert "6 synthetic samples of 12" in call("info", tmp_path / "p").output
