@@ -1,6 +1,7 @@
 """The same sample again, from its record."""
 
 import copy
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -228,6 +229,7 @@ def open_run(
         ignore_index=recipe.get("ignore_index"),
         pixel_hash=manifest.get("pixel_hash", False),
         **manifest.get("tiling", {}),
+        **_part(plan),
     )
     dataset.run_environment = manifest["environment"]
     if dataset.shard_set.fingerprint != manifest["fingerprint"]:
@@ -241,6 +243,33 @@ def open_run(
             " with the loader or the data set of the run"
         )
     return dataset
+
+
+def _part(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a data set that a plan's part and balance came from.
+
+    Partners of mixes are found by position, so the order must be the run's. What a plan
+    has but a digest of (keys, long weights) is left out: single samples need no more.
+    """
+    found: dict[str, Any] = {}
+    subset, balance = plan.get("subset") or "", plan.get("balance") or ""
+    if subset.startswith("where "):
+        found["subset"] = subset.removeprefix("where ")
+    elif subset.startswith("fraction "):
+        found["subset"] = float(subset.removeprefix("fraction "))
+    elif subset.endswith(" of each class"):
+        found["subset"] = int(subset.removesuffix(" of each class"))
+    if balance.startswith("classes {"):
+        weights = json.loads(balance.removeprefix("classes "))
+        found["balance"] = {
+            int(label) if label.isdecimal() else label: weight
+            for label, weight in weights.items()
+        }
+    elif balance and not balance.startswith("classes "):
+        found["balance"] = balance
+    if plan.get("epoch_size") is not None and bool(balance) == ("balance" in found):
+        found["epoch_size"] = plan["epoch_size"]
+    return found
 
 
 def _mix(said: Mapping[str, Any] | None, now: Mapping[str, str]) -> Mix | None:
