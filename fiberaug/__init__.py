@@ -26,12 +26,17 @@ if TYPE_CHECKING:
     from fiberaug.jobs.writing import ShardWriter
     from fiberaug.loader import DataLoader
     from fiberaug.merging import merge_tiles
+    from fiberaug.mix import Mix
     from fiberaug.processing import ImageProcessor, TextProcessor
     from fiberaug.recipe import Recipe
     from fiberaug.record import AppliedTransform, Record
     from fiberaug.replaying import replay
     from fiberaug.runlog import RecordLog
     from fiberaug.sample import Sample
+    from fiberaug.schedules import Schedule
+    from fiberaug.synthetic.generator import ImageGenerator
+    from fiberaug.synthetic.loading import load
+    from fiberaug.synthetic.pool import Pool
 
 __all__ = [
     "AppliedTransform",
@@ -39,14 +44,18 @@ __all__ = [
     "DataLoader",
     "DataRefused",
     "FiberAugError",
+    "ImageGenerator",
     "ImageProcessor",
     "LimitExceeded",
+    "Mix",
+    "Pool",
     "Recipe",
     "Record",
     "RecordLog",
     "ReplayMismatch",
     "Sample",
     "SampleBroken",
+    "Schedule",
     "SecurityRefused",
     "ShardDamaged",
     "ShardWriter",
@@ -57,6 +66,7 @@ __all__ = [
     "UsageError",
     "WorkerDied",
     "convert",
+    "load",
     "merge_tiles",
     "replay",
 ]
@@ -67,12 +77,17 @@ _HOMES = {
     "jobs.writing": ("ShardWriter",),
     "loader": ("DataLoader",),
     "merging": ("merge_tiles",),
+    "mix": ("Mix",),
     "processing": ("ImageProcessor", "TextProcessor"),
     "recipe": ("Recipe",),
     "record": ("AppliedTransform", "Record"),
     "replaying": ("replay",),
     "runlog": ("RecordLog",),
     "sample": ("Sample",),
+    "schedules": ("Schedule",),
+    "synthetic.generator": ("ImageGenerator",),
+    "synthetic.loading": ("load",),
+    "synthetic.pool": ("Pool",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

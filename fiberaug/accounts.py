@@ -1,9 +1,13 @@
 """What a loader has delivered, how fast, and what it could not deliver."""
 
+from collections.abc import Sequence
+
 from fiberaug.budget import ErrorBudget
 from fiberaug.counting import Counters
+from fiberaug.mixture import Mixture
 from fiberaug.plan import Plan
 from fiberaug.runlog import RecordLog
+from fiberaug.shares import Shares
 from fiberaug.transport import Message
 
 __all__ = ["Accounts"]
@@ -16,10 +20,20 @@ class Accounts:
         plan: The order, for the number of samples.
         max_errors: Share of them that may be broken.
         log: Where broken samples are written. None: nowhere.
+        mixture: What is mixed in.
+        origins: Names of all sources, where there is a mix.
     """
 
-    def __init__(self, plan: Plan, max_errors: float, log: RecordLog | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        max_errors: float,
+        log: RecordLog | None,
+        mixture: Mixture | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
         self._plan, self._log = plan, log
+        self._shares = Shares(mixture, origins)
         self._budget = ErrorBudget(max_errors)
         self._counters = Counters()
 
@@ -42,8 +56,16 @@ class Accounts:
         samples = sum(counts) if counts is not None else message.end
         self._budget.spend(message.failures, samples=samples)
 
-    def add(self, message: Message, waited_s: float) -> None:
-        """Count a batch that was waited for."""
+    def add(self, message: Message, waited_s: float, *, epoch: int, first: int) -> None:
+        """Count a batch that was waited for.
+
+        Args:
+            message: What a worker sent.
+            waited_s: Seconds that the consumer waited for it.
+            epoch: Epoch, from 0.
+            first: First position of the global batch.
+        """
+        self._shares.add(message, epoch, first)
         self._counters.add(
             message.is_pad,
             wait_s=waited_s,
@@ -57,8 +79,11 @@ class Accounts:
 
     def stats(self) -> dict[str, float]:
         """Return the figures, see :meth:`fiberaug.DataLoader.stats`."""
-        return self._counters.stats() | {
-            "quarantined": float(len(self._budget)),
-            "quarantined_shards": float(self._budget.shards),
-            "share/real": 1.0,
-        }
+        return (
+            self._counters.stats()
+            | {
+                "quarantined": float(len(self._budget)),
+                "quarantined_shards": float(self._budget.shards),
+            }
+            | self._shares.stats()
+        )

@@ -16,14 +16,16 @@ from fiberaug.engine import Engine
 from fiberaug.errors import UsageError
 from fiberaug.gpu.running import Drawn
 from fiberaug.making import Made
+from fiberaug.mix import REAL
 from fiberaug.passes import finished
-from fiberaug.record import RecordContext, Records
+from fiberaug.record import PackedRecord, RecordContext, Records
 from fiberaug.stacks import DENSE, Stack, image_tensor, images_tensor, stack_tensor
 from fiberaug.staging import BatchStage
 from fiberaug.transport import Message
 
 __all__ = ["TARGETS", "BatchFinisher", "SampleFinisher"]
 
+_ORIGIN = PackedRecord._fields.index("origin")
 TARGETS = ("list", "padded", "torchvision", "yolo")
 
 
@@ -115,6 +117,9 @@ class BatchFinisher:
         if self._device is not None or self._pin:
             batch = {name: self._place(value) for name, value in batch.items()}
         batch["__key__"], batch["__url__"] = message.keys, message.urls
+        if self._dataset.origins:
+            packed = message.packed[:: message.views]
+            batch["__source__"] = [one[_ORIGIN] or REAL for one in packed]
         if records is not None:
             text = self._dataset.record == "text"
             batch["record"] = _texts(records, message.views) if text else records

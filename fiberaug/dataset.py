@@ -1,6 +1,7 @@
 """A data set of tar shards: what is in it, in which order, and how a sample is made."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,27 +9,30 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import IterableDataset
 
 from fiberaug.budget import SharedBudget
+from fiberaug.checks import check_arguments
 from fiberaug.collate import RAGGED, Collate
 from fiberaug.decode.fields import describe_fields
 from fiberaug.decode.options import parse_decode
 from fiberaug.decode.sample import SampleDecoder
-from fiberaug.engine import POLICIES, skips
+from fiberaug.engine import skips
 from fiberaug.errors import UsageError
 from fiberaug.jobs.mapping import resolve_fields
 from fiberaug.jobs.plain import resolve_any as resolve
-from fiberaug.making import OnError, Setup
-from fiberaug.manifests import record_context, run_manifest
+from fiberaug.manifests import record_context, run_manifest, why_not_replayable
+from fiberaug.mix import Mix
 from fiberaug.passes import PassControl, PlainPass
 from fiberaug.planning import make_plan
 from fiberaug.proven import Proven
 from fiberaug.ranks import Share
 from fiberaug.record import RecordContext
 from fiberaug.selecting import Subset
+from fiberaug.setups import OnError, Setup
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.readahead import windows_that_fit
 from fiberaug.sharing import rank_range, steps
+from fiberaug.sourcing import Opening, open_mix
 from fiberaug.splits import Split, restrict
-from fiberaug.state import STATE_VERSION, check_state
+from fiberaug.state import STATE_VERSION, check_belongs, check_place
 from fiberaug.tiled import BoxReader
 from fiberaug.tiling import Tiling
 
@@ -37,29 +41,6 @@ if TYPE_CHECKING:
     from fiberaug.shards.resolve import ShardSet
 
 __all__ = ["StreamingDataset"]
-
-_RECORDS = ("packed", "text", "none")
-
-
-def _check(
-    views: int,
-    record: str,
-    batch_size: int | None,
-    max_errors: float,
-    on_error: OnError | None,
-) -> None:
-    if views < 1:
-        raise UsageError(f"views must be >= 1, got {views}")
-    if record not in _RECORDS:
-        raise UsageError(f"record must be one of {_RECORDS}, got {record!r}")
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size must be >= 1, got {batch_size}")
-    if not 0 <= max_errors <= 1:
-        raise UsageError(f"max_errors must be in [0, 1], got {max_errors}")
-    if isinstance(on_error, str) and on_error not in POLICIES:
-        raise UsageError(
-            f"on_error must be one of {POLICIES} or callable, got {on_error!r}"
-        )
 
 
 class StreamingDataset(IterableDataset[dict[str, Any]]):
@@ -84,6 +65,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             the epoch fixed at 0.
         shuffle: Defaults to ``train``; an int is the window in samples.
         seed: Seed of order and augmentation, in [0, 2**64).
+        mix: What is mixed in, a :class:`fiberaug.Mix`, or the section of a recipe.
         split: Part of the set that ``convert --split`` made, such as ``"train"``, or
             ``"all"``; or a name and a share by a hash of group or key, which data that
             is added does not move: ``("train", 0.9)`` and ``("val", 0.1)``.
@@ -147,6 +129,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         train: bool = True,
         shuffle: bool | int | None = None,
         seed: int = 0,
+        mix: Mix | Mapping[str, Any] | None = None,
         split: Split | None = None,
         subset: Subset | None = None,
         balance: str | Mapping[str | int, float] | None = None,
@@ -177,7 +160,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         lanes: int | None = None,
     ) -> None:
         super().__init__()
-        _check(views, record, batch_size, max_errors, on_error)
+        check_arguments(views, record, batch_size, max_errors, on_error)
         on_error = on_error or ("replace" if train else "mask")
         if not train and on_error == "replace":
             on_error = "mask"  # a stand-in would count a sample twice
@@ -191,6 +174,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         self.shard_set: ShardSet = resolve(
             shards, index_dir=index_dir, cache=store, allow_pipe=allow_pipe, skip=skip
         )
+        whole = self.shard_set
         self.shard_set, subset = restrict(self.shard_set, split, subset)
         manifest = self.shard_set.manifest
         self.classes: tuple[str, ...] = manifest.classes if manifest else ()
@@ -223,11 +207,22 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             epoch_size=epoch_size, tiling=tiling, boxes=BoxReader(refs, cache, decoder),
             seed=seed, shuffle=shuffle, lanes=lanes, unit=unit, window=max(1, window),
         )  # fmt: skip
+        shown = Opening(
+            self.shard_set, whole, self.plan, rows, self.classes, self.specs, decoder,
+            store, allow_pipe, split,
+        )  # fmt: skip
+        said = self.sections.pop("mix", None)
+        self.mixture, self.origins = open_mix(mix, said, shown, train=train)
+        if self.mixture is not None:
+            self.plan = replace(self.plan, mix=self.mixture.identity)
+            refs += self.mixture.refs
         self.setup = Setup(
-            refs=refs, cache=cache, windows=windows_that_fit(refs, self.plan, cache),
-            plan=self.plan, rows=rows, decoder=decoder, pipeline=self.pipeline,
-            on_error=on_error, skip_shards=skip, ignore_index=ignore_index, views=views,
-            pixel_hash=pixel_hash, tiling=tiling, shift_tiles=train and keep_empty,
+            refs=refs, mixture=self.mixture, plan=self.plan, rows=rows,
+            cache=cache or (store if any(ref.remote for ref in refs) else None),
+            windows=windows_that_fit(self.shard_set.refs, self.plan, cache),
+            decoder=decoder, pipeline=self.pipeline, on_error=on_error,
+            skip_shards=skip, ignore_index=ignore_index, views=views, tiling=tiling,
+            pixel_hash=pixel_hash, shift_tiles=train and keep_empty,
             proven=Proven.of([ref.samples for ref in refs]),
         )  # fmt: skip
         self._engine: CpuEngine | None = None
@@ -239,6 +234,15 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         """Where the set was opened from a run folder: the environment of that run."""
         self._context: RecordContext | None = None
         self._control = PassControl(fixed=not train, budget=SharedBudget())
+
+    def positions(self, epoch: int) -> int:
+        """Return the positions of an epoch over all ranks; TypeError without an index.
+
+        With a mix they can differ from epoch to epoch.
+        """
+        if self.mixture is None:
+            return self.plan.n
+        return self.mixture.length(epoch)
 
     @property
     def rank(self) -> int:
@@ -287,13 +291,13 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
     def __len__(self) -> int:
         """Return the rows that this rank yields in an epoch, padding included.
 
-        Raises:
-            TypeError: The shards have no index.
+        TypeError without an index.
         """
         rank, world = self.share
         size = (self.batch_size or 1) * world
-        total = steps(self.plan.n, size, drop_last=False)
-        positions, pads = rank_range(self.plan.n, size, max(0, total - 1), rank, world)
+        n = self.positions(self._control.upcoming)
+        total = steps(n, size, drop_last=False)
+        positions, pads = rank_range(n, size, max(0, total - 1), rank, world)
         return max(0, total - 1) * (size // world) + len(positions) + pads
 
     def describe(self) -> str:
@@ -341,13 +345,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
 
     def why_not_replayable(self) -> str | None:
         """Return why records cannot be replayed from a run folder alone, or None."""
-        if self.setup.decoder.decoders:
-            return "the data set has decoders of its own"
-        if self.pipeline is None:
-            return None
-        from fiberaug.augment.replayable import why_not_replayable  # noqa: PLC0415
-
-        return why_not_replayable(self.pipeline)
+        return why_not_replayable(self)
 
     def manifest(self) -> dict[str, Any]:
         """Return what stands for a whole run once: enough to replay its records."""
@@ -379,8 +377,11 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         Raises:
             StateMismatch: It does not; the differing fields are named.
         """
-        samples = self.plan.n if self.plan.counts is not None else None
-        return check_state(state, own or self.state(0, 0), samples=samples)
+        check_belongs(state, own or self.state(0, 0))
+        samples = None
+        if self.plan.counts is not None:
+            samples = self.positions(max(0, int(state["epoch"])))
+        return check_place(state, samples=samples)
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next pass ``epoch``, in our loader or in workers of torch's."""

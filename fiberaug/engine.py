@@ -16,6 +16,8 @@ from fiberaug.errors import (
 )
 from fiberaug.losing import LostShards
 from fiberaug.making import Failure, Made, Maker, Setup
+from fiberaug.mixing import Deal, MixedOrder
+from fiberaug.mixture import NotInTime
 from fiberaug.order import Order, open_order
 from fiberaug.record import PackedRecord
 from fiberaug.rows import Place
@@ -58,15 +60,18 @@ class Engine(Maker):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._orders: dict[int, Order] = {}
+        self._orders: dict[int, Order | MixedOrder] = {}
+        self.late = 0
+        """Samples that an online generator had not made in time."""
         self.lost = LostShards(setup.refs)
         """The damaged shards that were found, with ``skip_shards``."""
         self._ahead: ReadAhead | None = None
-        if setup.cache is not None:
-            shards, windows = len(setup.refs), setup.windows
+        own = setup.refs if setup.mixture is None else setup.refs[: setup.mixture.first]
+        if setup.cache is not None and any(ref.remote for ref in own):
+            shards, windows = len(own), setup.windows
             self._ahead = ReadAhead(self._pool, setup.plan, shards, windows=windows)
 
-    def order(self, epoch: int) -> Order:
+    def order(self, epoch: int) -> Order | MixedOrder:
         """Return the order of an epoch; the two most recent are kept."""
         found = self._orders.get(epoch)
         if found is None:
@@ -75,13 +80,15 @@ class Engine(Maker):
             ahead = self._ahead
             count = self._pool.count if ahead is None else ahead.counter(epoch)
             count = self._counter(epoch, count)
-            found = open_order(self.setup.plan, epoch, len(self.setup.refs), count)
+            own = open_order(self.setup.plan, epoch, len(self.setup.refs), count)
+            mixture = self.setup.mixture
+            found = own if mixture is None else mixture.order(epoch, own)
             self._orders[epoch] = found
         return found
 
     def _place(self, epoch: int, shard: int, row: int) -> Place:
-        rows = self.setup.rows
-        if rows is None:
+        rows, mixture = self.setup.rows, self.setup.mixture
+        if rows is None or (mixture is not None and shard >= mixture.first):
             return Place(row)
         return rows.place(epoch, shard, row, lambda: self._pool[shard].index)
 
@@ -105,14 +112,17 @@ class Engine(Maker):
         """
         order = self.order(epoch)
         if self._ahead is not None and not pad:
-            self._ahead.at(epoch, order, position)
+            self._note(self._ahead, epoch, order, position)
         failures: list[Failure] = []
         bare: PackedRecord | None = None
         policy, attempt = "replace", 0
-        for shard, row in self._deals(order, epoch, position):
-            made = self._attempt(epoch, position, shard, row, attempt)
+        for deal in self._deals(order, epoch, position):
+            made, shard = self._attempt(epoch, position, deal, attempt), deal.shard
             if isinstance(made, Made):
                 return _delivered(made, failures, bare, pad=pad)
+            if made is None:  # not there in time: the next deal is a real sample
+                self.late += not pad
+                continue
             if not attempt:
                 policy = self._policy(made.error)
                 bare = self._bare(made, shard, position) if policy == "mask" else None
@@ -136,19 +146,28 @@ class Engine(Maker):
         )
 
     def _deals(
-        self, order: Order, epoch: int, position: int
-    ) -> Iterator[tuple[int, int]]:
-        """Yield (shard, row) of the sample that the plan deals, then of stand-ins.
+        self, order: Order | MixedOrder, epoch: int, position: int
+    ) -> Iterator[Deal]:
+        """Yield what the plan deals, then stand-ins.
 
         Raises:
             ShardDamaged: Too many of them are in damaged shards.
         """
-        yield order.locate(position)
+        if isinstance(order, MixedOrder):
+            first = order.deal(position)
+            yield first
+            if first.shard in self._live:
+                yield order.instead(position)
+        else:
+            yield Deal(None, *order.locate(position), order.visit(position))
         lost = self.lost.count(epoch)
         for draw in range(DRAWS):
             if self.lost.count(epoch) - lost > _FOUND_IN_A_ROW:
                 break
-            yield order.stand_in(position, draw)
+            if isinstance(order, MixedOrder):
+                yield order.stand_in(position, draw)
+            else:
+                yield Deal(None, *order.stand_in(position, draw), 0)
         raise ShardDamaged(
             f"{self.lost.count(epoch)} of {len(self.setup.refs)} shards are damaged,"
             f" and no stand-in for position {position} of epoch {epoch} was found in"
@@ -157,16 +176,16 @@ class Engine(Maker):
         )
 
     def _attempt(
-        self, epoch: int, position: int, shard: int, row: int, attempt: int
-    ) -> "Made | _Broken":
-        """Return the sample of a row, or why there is none."""
-        visit = self.order(epoch).visit(position)
+        self, epoch: int, position: int, deal: Deal, attempt: int
+    ) -> "Made | _Broken | None":
+        """Return the sample of a row, or why there is none; None: it is late."""
+        _, shard, row, visit = deal
         lost = self.lost.get(epoch, shard)
         if lost is not None:
             return _Broken(lost, whole=True, number=row, visit=visit)
         self.progress.sample(position, shard, row, self._reading)
         try:
-            self._pool[shard]
+            self.open(shard)
         except (DataRefused, StoreError) as error:
             return _Broken(error, whole=True, number=row, visit=visit)
         index = row
@@ -176,11 +195,30 @@ class Engine(Maker):
             if attempt:
                 visit = first_visit_of_stand_in(position, attempt - 1)
             return self._views(shard, index, epoch, position, visit, tile)
+        except NotInTime as error:
+            if self._mixture is not None and self._mixture.late == "raise":
+                raise StoreError(
+                    f"an online generator has not made {error}; give it more time with"
+                    ' wait=, or late="real" to the mix',
+                    stage="read",
+                ) from None
+            return None
         except (ShardDamaged, StoreError) as error:
             return _Broken(error, whole=True, number=index, visit=visit)
         except DataRefused as error:
-            key = self._pool[shard].index.key(index)
+            key = self.open(shard).index.key(index)
             return _Broken(error, whole=False, number=index, visit=visit, key=key)
+
+    def _note(
+        self, ahead: ReadAhead, epoch: int, order: Order | MixedOrder, position: int
+    ) -> None:
+        """Let the shards behind a position be fetched; those of a mix are not."""
+        if isinstance(order, MixedOrder):
+            place = order.real(position)
+            if place is not None:
+                ahead.at(epoch, order.base, place)
+        else:
+            ahead.at(epoch, order, position)
 
     def _lose(
         self, epoch: int, position: int, shard: int, error: DataRefused | StoreError
@@ -209,9 +247,11 @@ class Engine(Maker):
 
     def _bare(self, broken: "_Broken", shard: int, position: int) -> PackedRecord:
         """Return the record of a row that is masked: which sample it is, no more."""
+        source = None if self._mixture is None else self._mixture.source_of(shard)
         return PackedRecord(
             broken.key or "", self.setup.refs[shard].name, broken.number,
             self.uid(shard, broken.number), position, broken.visit, 0, (), 0, (),
+            origin="" if source is None else source.name,
         )  # fmt: skip
 
     def _failure(

@@ -12,6 +12,7 @@ import torch
 from fiberaug.accounts import Accounts
 from fiberaug.batching import BatchFinisher, SampleFinisher
 from fiberaug.dataset import StreamingDataset
+from fiberaug.demanded import OnDemand
 from fiberaug.errors import UsageError
 from fiberaug.gradients import announce, withdraw
 from fiberaug.loading import (
@@ -167,7 +168,14 @@ class DataLoader:
         self._share = 0, 1  # rank and world size of the pass
         self.end_of_dataloader, self.remainder = False, -1  # for Accelerate
         self._logging = False
-        self._accounts = Accounts(dataset.plan, dataset.max_errors, self.log)
+        self._demanded = OnDemand(dataset.mixture)
+        self._accounts = Accounts(
+            dataset.plan,
+            dataset.max_errors,
+            self.log,
+            dataset.mixture,
+            dataset.origins,
+        )
 
     def __len__(self) -> int:
         """Return the batches of an epoch, equal on all ranks.
@@ -175,7 +183,8 @@ class DataLoader:
         Raises:
             TypeError: The shards have no index.
         """
-        return steps(self.dataset.plan.n, self._global_batch, drop_last=self.drop_last)
+        positions = self.dataset.positions(self.epoch)
+        return steps(positions, self._global_batch, drop_last=self.drop_last)
 
     @property
     def rank(self) -> int:
@@ -253,8 +262,10 @@ class DataLoader:
         ``images_per_s``; ``wait_s`` spent waiting for batches; ``decode_s`` and
         ``augment_s`` summed over workers; ``queue_fill``, the share of batches that
         were ready when asked for; ``quarantined``, distinct broken samples of this
-        epoch, ``quarantined_shards``, damaged shards that it goes without;
-        ``share/real``.
+        epoch, ``quarantined_shards``, damaged shards that it goes without. Of each
+        source of a mix, and of ``real``: ``share/<source>`` of this rank's rows, and
+        ``asked/<source>``, the share that was asked for over the same batches;
+        ``late``, rows whose sample an online generator had not made in time.
         """
         return self._accounts.stats()
 
@@ -263,6 +274,7 @@ class DataLoader:
         self._stop_pass()
         self.stop_workers()
         self._finish.close()
+        self._demanded.close()
         if self.log is not None:
             self.log.close()
             self._logging = False
@@ -307,6 +319,7 @@ class DataLoader:
                 self._builder, self.num_workers, self._options(),
                 watchdog_s=self.watchdog, restarts=self.worker_restarts,
             )  # fmt: skip
+        self._demanded.start(self._epoch, self._position)
         messages = self._workers.run(self._requests(self._epoch, self._position))
         depth = 2 if self.stage is not None and self._finish.stream.beside else 1
         return self._epoch, Ahead(messages, partial(self._launch, self._epoch), depth)
@@ -338,7 +351,7 @@ class DataLoader:
 
     def _requests(self, epoch: int, first: int) -> Iterator[Request]:
         plan, size = self.dataset.plan, self.batch_size * self._share[1]
-        end = plan.n if plan.counts is not None else None
+        end = self.dataset.positions(epoch) if plan.counts is not None else None
         request = Request(epoch, first, size, *self._share, self.drop_last)
         return batches(request, end)
 
@@ -367,7 +380,8 @@ class DataLoader:
         if error is not None:
             raise error
         records, batch, event = made
-        self._accounts.add(message, waited)
+        self._demanded.confirm(message)
+        self._accounts.add(message, waited, epoch=epoch, first=self._position)
         if self.log is not None and records is not None:
             pads = [pad for pad in message.is_pad for _ in range(message.views)]
             lines = records.texts()
@@ -378,7 +392,8 @@ class DataLoader:
 
     def _note_end(self, end: int) -> None:
         plan, size = self.dataset.plan, self.batch_size * self._share[1]
+        n = self.dataset.positions(self._epoch) if plan.counts is not None else 0
         rows, self._position = end - self._position, end
         self.remainder = 0 if rows == size else rows
-        left = plan.n - end if plan.counts is not None else size
+        left = n - end if plan.counts is not None else size
         self.end_of_dataloader = left < size if self.drop_last else left <= 0

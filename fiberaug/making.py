@@ -2,8 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,120 +11,27 @@ from numpy.typing import NDArray
 
 from fiberaug.augment.normalize import Finish
 from fiberaug.decode.pending import PendingImage
-from fiberaug.decode.sample import Decoded, SampleDecoder
+from fiberaug.decode.sample import Decoded
 from fiberaug.errors import FiberAugError
-from fiberaug.plan import Plan
+from fiberaug.mix import REAL
 from fiberaug.progress import AUGMENT, DECODE, FETCH, READ, Progress
-from fiberaug.proven import Proven
 from fiberaug.record import PackedRecord
-from fiberaug.rows import Rows
-from fiberaug.seeding import ShardUids, key
-from fiberaug.shards.cache import ShardCache
+from fiberaug.seeding import KeyUids, ShardUids, key
+from fiberaug.setups import Failure, Made, OnError, Setup
 from fiberaug.shards.index import DECODES
 from fiberaug.shards.pool import ShardPool
-from fiberaug.shards.reader import ShardFile, ShardRef
+from fiberaug.shards.reader import ShardFile
 from fiberaug.tilereading import TileReader
-from fiberaug.tiling import Tile, Tiling
+from fiberaug.tiling import Tile
 
 if TYPE_CHECKING:
     from fiberaug.augment import cpu
-    from fiberaug.augment.pipeline import Pipeline
+    from fiberaug.matching import Matcher
+    from fiberaug.mixture import LiveShard, Source
 
-__all__ = ["SOURCE", "Failure", "Made", "Maker", "OnError", "Setup", "pixel_hash"]
+__all__ = ["Failure", "Made", "Maker", "OnError", "Setup", "pixel_hash"]
 
-SOURCE = "real"
 _UNIT = 2.0**-32  # of half of a key's first 8 bytes
-OnError = str | Callable[[FiberAugError], str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """All that an engine needs; it is sent to workers once."""
-
-    refs: tuple[ShardRef, ...]
-    """The shards."""
-
-    plan: Plan
-    """The order."""
-
-    decoder: SampleDecoder
-    """Field mapping and decoders."""
-
-    pipeline: "Pipeline | None"
-    """The user's pipeline."""
-
-    on_error: OnError
-    """``replace``, ``mask``, ``raise`` or a function of the error that names one."""
-
-    ignore_index: int | None = None
-    """What padding puts into masks, where the pipeline does not say."""
-
-    rows: Rows | None = None
-    """From dealt rows to samples, where there is a subset or a balance."""
-
-    cache: ShardCache | None = None
-    """Where remote shards are kept; None: all are local."""
-
-    windows: int = 1
-    """Windows of each lane that the cache can hold."""
-
-    skip_shards: bool = False
-    """Whether a damaged shard is an event, as a broken sample is."""
-
-    views: int = 1
-    """How often each sample is augmented; it is decoded once."""
-
-    pixel_hash: bool = False
-    """Whether records hold a hash of the augmented image."""
-
-    tiling: Tiling | None = None
-    """How photos are cut into tiles; None: they are whole."""
-
-    shift_tiles: bool = False
-    """Whether each epoch cuts a photo elsewhere."""
-
-    proven: Proven | None = None
-    """Which samples are known to decode; None: the counts of shards are not known."""
-
-    @property
-    def decode(self) -> Mapping[str, Any]:
-        """What records say of decoding."""
-        return self.decoder.options.describe()
-
-
-class Failure(NamedTuple):
-    """A sample that could not be made: one line of the quarantine log."""
-
-    shard: str
-    key: str | None
-    offset: int | None
-    stage: str | None
-    reason: str
-    uid: int
-    epoch: int
-    position: int
-    attempt: int
-    samples: int | None = 1
-    """Samples that are lost. A whole shard has no key, and None where it was not
-    counted."""
-
-
-class Made(NamedTuple):
-    """A sample ready to be collated."""
-
-    fields: dict[str, Any]
-    """Fields; image uint8 or float32 [H, W, C]."""
-
-    packed: PackedRecord
-    url: str
-    is_pad: bool
-    failures: tuple[Failure, ...] = ()
-    more: tuple[tuple[dict[str, Any], PackedRecord], ...] = ()
-    """Fields and record of the views after the first."""
-
-    def views(self) -> list[tuple[dict[str, Any], PackedRecord]]:
-        """Return fields and record of each view."""
-        return [(self.fields, self.packed), *self.more]
 
 
 class _Deal(NamedTuple):
@@ -151,6 +57,9 @@ class _Read(NamedTuple):
     image: PendingImage | None = None
     """What the field ``image`` stands for, where it is not decoded yet."""
 
+    origin: str = ""
+    """Source of the mix; empty: the data set itself."""
+
 
 class Maker:
     """Makes samples of places in shards; it holds no random state and no position.
@@ -166,6 +75,14 @@ class Maker:
         self._uids: dict[int, ShardUids] = {}
         self._augment: cpu.CpuEngine | None = None
         self._tiles: TileReader | None = None
+        self._mixture = mixture = setup.mixture
+        self._mixed: list[tuple[Source | None, Matcher | None]] | None = None
+        self._key_uids: dict[str, KeyUids] = {}
+        if mixture is not None:
+            found = [mixture.source_of(shard) for shard in range(len(setup.refs))]
+            self._mixed = [(source, mixture.matcher_of(source)) for source in found]
+            self._key_uids = {s.name: KeyUids(s.name) for s in mixture.sources}
+        self._live = {} if setup.mixture is None else setup.mixture.live_shards()
         if setup.tiling is not None:
             mixed = setup.plan.shuffle
             self._tiles = TileReader(setup.tiling, setup.decoder, mixed=mixed)
@@ -265,19 +182,24 @@ class Maker:
         *,
         wait: bool = True,
     ) -> _Read:
-        file = self._pool[shard]
+        file = self.open(shard)
         name = file.index.key(index)
         self.progress.name(name, self._reading)
         started = time.perf_counter()
-        uid = self.uid(shard, index)
+        source = None if self._mixed is None else self._mixed[shard][0]
         tile: Tile | None = None
         image: PendingImage | None = None
+        if source is None:
+            uid = self.uid(shard, index)
+        else:
+            uid = self._key_uids[source.name](name)
         try:
-            if self._tiles is not None:
+            if self._tiles is not None and source is None:
                 shift = self._shift(seed, deal, uid) if self.setup.shift_tiles else None
-                sound = self._is_sound(file, shard, index)
+                real = self._pool[shard]
+                sound = self._is_sound(real, shard, index)
                 tile, fields, header = self._tiles(
-                    file, index, number or 0, shift, self.progress, sound=sound
+                    real, index, number or 0, shift, self.progress, sound=sound
                 )
             else:
                 wait = wait and self._augment is not None and self._augment.waits
@@ -290,22 +212,35 @@ class Maker:
         self.decode_s += time.perf_counter() - started
         return _Read(
             file.name, file.location, name, index, uid, fields, header.orientation,
-            tile, image,
+            tile, image, "" if source is None else source.name,
         )  # fmt: skip
 
+    def open(self, shard: int) -> "ShardFile | LiveShard":
+        """Return an open shard, or what stands for one."""
+        return self._live.get(shard) or self._pool[shard]
+
     def _decoded(
-        self, file: ShardFile, shard: int, index: int, *, wait: bool
+        self, file: "ShardFile | LiveShard", shard: int, index: int, *, wait: bool
     ) -> tuple[Decoded, PendingImage | None]:
         members = file.read(index)
         self.progress.enter(DECODE)
-        decoder = self.setup.decoder
-        if wait:
+        decoder, source, matcher = self.setup.decoder, None, None
+        if self._mixed is not None:
+            source, matcher = self._mixed[shard]
+        if source is not None:
+            decoder = source.decoder
+        found: tuple[Decoded, PendingImage | None] | None = None
+        if wait and matcher is None and isinstance(file, ShardFile):
             sound = self._is_sound(file, shard, index)
             ends = file.index.segment_ends(index)
             found = decoder.pending(members, sound=sound, ends=ends)
-            if found is not None:
-                return found
-        return decoder(members), None
+        found = found or (decoder(members), None)
+        fields = found[0].fields
+        if matcher is not None:
+            fields["image"] = matcher(fields["image"], real=source is None)
+        if source is not None:
+            source.map_classes(fields)
+        return found
 
     def _is_sound(self, file: ShardFile, shard: int, index: int) -> bool:
         """Return whether it is known that a whole image can be decoded."""
@@ -353,7 +288,7 @@ class Maker:
             read.key, read.shard, read.number, read.uid, *deal[1:],
             read.fields["image"].shape, read.orientation, operations,
             pixel_hash(fields["image"]) if self.setup.pixel_hash else "",
-            () if read.tile is None else read.tile,
+            () if read.tile is None else read.tile, origin=read.origin,
         )  # fmt: skip
         return fields, packed
 
@@ -361,15 +296,31 @@ class Maker:
         """Return the identity of a sample."""
         uids = self._uids.get(shard)
         if uids is None:
-            uids = self._uids[shard] = ShardUids(SOURCE, self.setup.refs[shard].name)
+            origin = REAL
+            if self._mixture is not None:
+                source = self._mixture.source_of(shard)
+                origin = REAL if source is None else source.name
+            uids = self._uids[shard] = ShardUids(origin, self.setup.refs[shard].name)
         return uids(index)
 
-    def find(self, shard_name: str, key: str) -> tuple[int, int] | None:
-        """Return (shard, index) of a key in a shard, or None."""
-        for shard, ref in enumerate(self.setup.refs):
-            if ref.name == shard_name:
+    def find(
+        self, shard_name: str, key: str, origin: str = REAL
+    ) -> tuple[int, int] | None:
+        """Return (shard, index) of a key in a shard, or None.
+
+        A sample that was mixed in is found in any shard of its source: it is the same
+        wherever it lies.
+        """
+        shards: Iterable[int] = range(len(self.setup.refs))
+        if self._mixture is not None:
+            shards = self._mixture.shards_of(origin)
+        for shard in shards:
+            if shard not in self._live and (
+                origin != REAL or self.setup.refs[shard].name == shard_name
+            ):
                 index = self._pool[shard].index.find(key)
-                return None if index is None else (shard, index)
+                if index is not None or origin == REAL:
+                    return None if index is None else (shard, index)
         return None
 
 

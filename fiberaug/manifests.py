@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fiberaug.making import SOURCE
+from fiberaug.mix import REAL
 from fiberaug.record import RecordContext
 from fiberaug.state import STATE_VERSION
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fiberaug.dataset import StreamingDataset
     from fiberaug.tiling import Tiling
 
-__all__ = ["record_context", "run_manifest"]
+__all__ = ["record_context", "run_manifest", "why_not_replayable"]
 
 
 def record_context(
@@ -31,7 +31,7 @@ def record_context(
         table = cpu.normalize
         constant = ({"path": cpu.tail, "name": table.name, "params": table.params},)
     return RecordContext(
-        epoch=0, seed=dataset.plan.seed, origin=SOURCE, decoder=dataset.setup.decode,
+        epoch=0, seed=dataset.plan.seed, origin=REAL, decoder=dataset.setup.decode,
         unit=dataset.plan.unit, recipe=dataset.recipe_hash,
         environment=environment_hash(),
         replayable=dataset.why_not_replayable() is None,
@@ -68,7 +68,23 @@ def run_manifest(dataset: "StreamingDataset", index_dir: str | None) -> dict[str
         "views": dataset.views,
         "pixel_hash": setup.pixel_hash,
         "tiling": {} if setup.tiling is None else _tiling(setup.tiling),
+        "mix": None if setup.mixture is None else dict(setup.mixture.description),
     }
+
+
+def why_not_replayable(dataset: "StreamingDataset") -> str | None:
+    """Return why records cannot be replayed from a run folder alone, or None."""
+    if dataset.setup.decoder.decoders:
+        return "the data set has decoders of its own"
+    mixture = dataset.mixture
+    lost = [] if mixture is None else [s.name for s in mixture.sources if s.lost]
+    if lost:
+        return f"samples of the sources {lost} are made while it runs, and not kept"
+    if dataset.pipeline is None:
+        return None
+    from fiberaug.augment.replayable import why_not_replayable as why  # noqa: PLC0415
+
+    return why(dataset.pipeline)
 
 
 def _tiling(tiling: "Tiling") -> dict[str, Any]:

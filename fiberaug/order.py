@@ -13,7 +13,7 @@ Splittable Pseudorandom Number Generators", OOPSLA 2014.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -138,6 +138,24 @@ class EpochOrder:
             raise IndexError(f"position must be in [0, {self.end}), got {position}")
         return self._shard_of(self._place(position))
 
+    def span(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (shard, row in shard) of every position, int64 [N] each."""
+        places = np.arange(self.end, dtype=np.int64)
+        if self._plan.shuffle:
+            lanes, unit = len(self._starts) - 1, self._plan.unit
+            for lane in range(lanes):
+                size = self._starts[lane + 1] - self._starts[lane]
+                row, column = np.divmod(np.arange(size), unit)
+                dealt = [
+                    place + self._windows.permutation(lane, start, most)
+                    for start, most, place in self._cuts(lane)
+                ]
+                where = (row * lanes + lane) * unit + column
+                places[where] = np.concatenate([np.zeros(0, np.int64), *dealt])
+        k = np.searchsorted(self._ends, places, side="right")
+        starts = np.concatenate([[0], self._ends])
+        return self._shards[k], places - starts[k]
+
     def visit(self, _position: int) -> int:
         """Return 0: every row has one turn."""
         return 0
@@ -154,12 +172,22 @@ class EpochOrder:
         row, lane = divmod(unit, len(self._starts) - 1)
         low, high = self._starts[lane], self._starts[lane + 1]
         i = row * plan.unit + column
-        windows = max(1, round((high - low) / plan.window))
-        width = -(-(high - low) // windows)  # even windows: no sliver at a lane's end
-        start = i - i % width
-        size = min(width, high - low - start)
+        start = i - i % self._width(lane)
+        size = min(self._width(lane), high - low - start)
         order = self._windows.permutation(lane, start, size)
         return low + start + int(order[i - start])
+
+    def _width(self, lane: int) -> int:
+        size = self._starts[lane + 1] - self._starts[lane]
+        windows = max(1, round(size / self._plan.window))
+        return -(-size // windows)  # even windows: no sliver at a lane's end
+
+    def _cuts(self, lane: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (start in the lane, samples, start in the set) of a lane's windows."""
+        low, high = self._starts[lane], self._starts[lane + 1]
+        width = max(1, self._width(lane))
+        for start in range(0, high - low, width):
+            yield start, min(width, high - low - start), low + start
 
     def _shard_of(self, place: int) -> tuple[int, int]:
         k = int(np.searchsorted(self._ends, place, side="right"))
@@ -263,6 +291,17 @@ class VirtualOrder:
         """Return the sample that stands in for a broken one: any of the set."""
         order, place, _ = self._pass(position)
         return order.stand_in(place, attempt)
+
+    def span(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (shard, row in shard) of every position, int64 [E] each."""
+        parts, position = [], 0
+        while position < self.end:
+            order, place, _ = self._pass(position)
+            size = min(self.end - position, order.end - place)
+            parts.append(tuple(one[place : place + size] for one in order.span()))
+            position += size
+        shards, rows = zip(*parts, strict=True)
+        return np.concatenate(shards), np.concatenate(rows)
 
     def pass_of(self, position: int) -> tuple[EpochOrder, int]:
         """Return the pass of the set at a position, and the position in it."""

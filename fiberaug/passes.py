@@ -21,6 +21,7 @@ from fiberaug.engine import Engine
 from fiberaug.errors import StateMismatch, UsageError
 from fiberaug.jobs.crew import end_with_parent
 from fiberaug.making import Failure, Made
+from fiberaug.mix import REAL
 from fiberaug.sharing import rank_range, worker_batches
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ class PassControl:
         self._make_next(epoch)
         self._words[1], self._words[2] = position, 0
 
+    @property
+    def upcoming(self) -> int:
+        """The epoch of the pass that begins next."""
+        return 0 if self._fixed else int(self._words[0]) & _EPOCHS
+
     def begin(self) -> tuple[int, int]:
         """Return (epoch, first position) of the pass that begins in this process."""
         self._begun += 1
@@ -138,6 +144,8 @@ def finished(
         for name in engine.per_view(sample):
             sample[name] = _stacked([view[name] for view in views])
     sample["__key__"], sample["__url__"] = made.packed.key, made.url
+    if dataset.origins:
+        sample["__source__"] = made.packed.origin or REAL
     if dataset.record != "none":
         context = dataset.context(epoch)
         texts = [context.to_json(packed) for _, packed in made.views()]

@@ -66,6 +66,9 @@ class Plan:
     tile: str | None = None
     """How photos are cut; ``counts`` are then tiles."""
 
+    mix: str | None = None
+    """What names all that is mixed in."""
+
     def __post_init__(self) -> None:
         """Check the values and fill in the lanes.
 
@@ -133,7 +136,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as it stands in a state: under 800 bytes, counts hashed."""
-        return {
+        found = {
             "version": self.version,
             "seed": self.seed,
             "shuffle": self.shuffle,
@@ -148,6 +151,7 @@ class Plan:
             "balance": self.balanced_by,
             "tile": self.tile,
         }
+        return found if self.mix is None else found | {"mix": self.mix}
 
 
 def lane_start(plan: Plan, lane: int) -> int:

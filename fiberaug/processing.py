@@ -13,6 +13,7 @@ from fiberaug.augment.processor import Processor
 from fiberaug.decode.header import ImageLimits
 from fiberaug.decode.image import decode_image, save_image
 from fiberaug.errors import StoreError, UsageError
+from fiberaug.marking import mark, read_mark
 from fiberaug.sample import Sample
 from fiberaug.seeding import key, uid
 
@@ -74,6 +75,9 @@ class _FileProcessor(Processor):
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{os.getpid()}-{target.name}")
             self._write(partial, sample)
+            source_type = read_mark(data)
+            if source_type is not None:
+                partial.write_bytes(mark(partial.read_bytes(), source_type))
             partial.replace(target)
             line = {
                 "file": name,

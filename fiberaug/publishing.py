@@ -1,8 +1,8 @@
-"""The published JSON Schema of recipes, all sections together.
+"""The published JSON Schemas of recipes, all sections together, and of provenance.
 
 Editors complete and check recipes with it. ``python -m fiberaug.publishing`` writes
-``fiberaug/schema/recipe.json``; run it after a change of the bounds, or with another
-release of Albumentations or Kornia.
+``fiberaug/schema/recipe.json`` and ``provenance.json``; run it after a change of the
+bounds or fields, or with another release of Albumentations or Kornia.
 """
 
 import json
@@ -14,10 +14,12 @@ from fiberaug.augment.schema import recipe_schema
 from fiberaug.gpu.schema import gpu_schema
 from fiberaug.mixes.building import mix_schemas
 from fiberaug.recipe import MOST_OPERATIONS
+from fiberaug.synthetic.provenance import Provenance
+from fiberaug.synthetic.stating import own_schema
 
-__all__ = ["published_schema"]
+__all__ = ["provenance_schema", "published_schema"]
 
-_PATH = Path(__file__).parent / "schema" / "recipe.json"
+_FOLDER = Path(__file__).parent / "schema"
 
 
 def published_schema() -> dict[str, Any]:
@@ -40,16 +42,31 @@ def published_schema() -> dict[str, Any]:
     return recipe_schema({"gpu": gpu, "batch": batch}, {**definitions, **also})
 
 
-def _write() -> None:
-    text = json.dumps(published_schema(), indent=1) + "\n"
-    _PATH.parent.mkdir(exist_ok=True)
-    temporary = _PATH.with_suffix(".tmp")
+def provenance_schema() -> dict[str, Any]:
+    """Return the schema of the provenance of a synthetic sample."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:fiberaug:provenance:1",
+        "title": "FiberAug provenance",
+        "description": (
+            "How a synthetic sample was made: the entry provenance of its .json member."
+        ),
+        **own_schema(Provenance),
+    }
+
+
+def _write(name: str, schema: dict[str, Any]) -> None:
+    text = json.dumps(schema, indent=1) + "\n"
+    path = _FOLDER / f"{name}.json"
+    _FOLDER.mkdir(exist_ok=True)
+    temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(_PATH)
+    temporary.replace(path)
 
 
 if __name__ == "__main__":
-    _write()
+    _write("recipe", published_schema())
+    _write("provenance", provenance_schema())

@@ -17,6 +17,7 @@ from typing import Any, Self
 import yaml
 
 from fiberaug.errors import StoreError, UsageError
+from fiberaug.mix import Mix
 
 __all__ = [
     "MOST_NESTING",
@@ -36,7 +37,6 @@ MOST_OPERATIONS = 256
 MOST_NESTING = 16
 """Levels of operations: one for the list, one more inside of each composition."""
 
-_LATER = ("mix",)
 _LISTS = ("cpu", "gpu", "batch")
 _NORMALIZE = ("max_pixel_value", "mean", "std")
 _MOST_BYTES = 2**20
@@ -72,6 +72,9 @@ class Recipe:
     decode: Mapping[str, Any] | None = None
     """How images are decoded: ``color``, ``depth``, ``scale``; the decoder checks."""
 
+    mix: Mapping[str, Any] | None = None
+    """What is mixed in: arguments of :class:`fiberaug.Mix`; evaluation ignores it."""
+
     normalize: Mapping[str, Any] | None = None
     """Arguments of the final normalisation: ``mean``, ``std``, ``max_pixel_value``."""
 
@@ -91,11 +94,13 @@ class Recipe:
             )
         for name in _LISTS:
             check_operations(getattr(self, name), name)
-        for name in ("decode", "normalize"):
+        for name in ("decode", "mix", "normalize"):
             section = getattr(self, name)
             if not isinstance(section, Mapping | None):
                 raise UsageError(f"{name} is a mapping, got {type(section).__name__}")
             _check_values(section, name)
+        if self.mix is not None:
+            Mix.of(self.mix)
         unknown = sorted(set(self.normalize or ()) - set(_NORMALIZE))
         if unknown:
             raise UsageError(
@@ -115,7 +120,7 @@ class Recipe:
         """Return the recipe that a mapping describes.
 
         Raises:
-            UsageError: A section is not known, or not supported by this release.
+            UsageError: A section is not known.
         """
         if not isinstance(data, Mapping):
             raise UsageError(f"a recipe is a mapping, got {type(data).__name__}")
@@ -125,12 +130,6 @@ class Recipe:
             raise UsageError(
                 f"a recipe has the sections {SECTIONS}, got {shorten(names)}"
                 + did_you_mean(names[0], ("version", *SECTIONS))
-            )
-        later = [name for name in _LATER if data.get(name)]
-        if later:
-            raise UsageError(
-                "this release reads the sections decode, cpu, gpu, batch and"
-                f" normalize, not {later}"
             )
         lists = {name: data.get(name) or () for name in _LISTS}
         for name, section in lists.items():
@@ -142,6 +141,7 @@ class Recipe:
         return cls(
             **{name: tuple(section) for name, section in lists.items()},
             decode=data.get("decode"),
+            mix=data.get("mix") or None,
             normalize=data.get("normalize"),
             version=data.get("version", 0),
         )
@@ -203,8 +203,9 @@ class Recipe:
         for name in ("gpu", "batch"):
             if getattr(self, name):
                 result[name] = getattr(self, name)
-        if self.normalize is not None:
-            result["normalize"] = self.normalize
+        for name in ("mix", "normalize"):
+            if getattr(self, name) is not None:
+                result[name] = getattr(self, name)
         copied: dict[str, Any] = json.loads(json.dumps(result))
         return copied
 

@@ -233,6 +233,9 @@ class PackedRecord(NamedTuple):
     partners: tuple[tuple[str, str, str, int, int], ...] = ()
     """(mix, key, shard, number in the shard, position) of each partner."""
 
+    origin: str = ""
+    """Source of the mix; empty: the data set itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordContext:
@@ -294,7 +297,7 @@ class RecordContext:
             "view": packed.view,
             "epoch": self.epoch,
             "seed": self.seed,
-            "origin": self.origin,
+            "origin": packed.origin or self.origin,
             "decode": {
                 **self.decoder,
                 "shape": list(packed.shape),

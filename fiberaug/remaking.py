@@ -14,6 +14,7 @@ from fiberaug.dataset import StreamingDataset
 from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.making import Made, Setup
+from fiberaug.mix import REAL
 from fiberaug.record import Record
 from fiberaug.resolving import context_with, recipe_with
 from fiberaug.staging import BatchStage
@@ -145,8 +146,10 @@ def remake(
             f" seed={record.seed}",
             **place,
         )
-    found = engine.find(record.url, record.key)
-    if found is None or found[1] != record.index:
+    found = engine.find(record.url, record.key, record.origin)
+    if found is None and record.origin != REAL:
+        raise ReplayMismatch(_not_mixed(record, dataset), **place)
+    if found is None or (record.origin == REAL and found[1] != record.index):
         raise ReplayMismatch(
             f"the data has no sample {record.key!r} at index {record.index}", **place
         )
@@ -206,11 +209,23 @@ def compare(record: Record, made: Made, run: Run) -> None:
         )
 
 
+def _not_mixed(record: Record, dataset: StreamingDataset) -> str:
+    """Return why a sample that was mixed in is not to be found."""
+    said = f"sample {record.key!r} came from the source {record.origin!r} of a mix"
+    mixture = dataset.mixture
+    if mixture is None or record.origin not in mixture.names:
+        return f"{said}, which is not here: open the set with that mix, or its pool"
+    source = mixture.sources[mixture.names.index(record.origin) - 1]
+    if source.live is not None:
+        return f"{said}, made while it ran: replay it from the pool that it kept"
+    return f"{said}, whose pool has no such sample"
+
+
 def _tile_number(
     record: Record, dataset: StreamingDataset, place: Mapping[str, Any]
 ) -> int | None:
     tile, tiling = record.decode.get("tile"), dataset.setup.tiling
-    if tile is None and tiling is None:
+    if tile is None and (tiling is None or record.origin != REAL):
         return None
     if tile is None or tiling is None:
         raise ReplayMismatch(
@@ -265,6 +280,8 @@ def as_record(record: Any) -> Record:  # noqa: ANN401  # see fiberaug.replay
 
 def _differing(record: Record, again: Record, seed: int) -> list[str]:
     left, right = record.to_dict(), again.to_dict()
+    if record.origin != REAL:  # wherever it lies now, its key is its name
+        left |= {"url": right["url"], "index": right["index"]}
     left.pop("pixels", None)
     right["environment"] = left["environment"]
     right["replayable"] = left["replayable"]

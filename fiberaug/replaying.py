@@ -1,6 +1,7 @@
 """The same sample again, from its record."""
 
 import copy
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from fiberaug.dataset import StreamingDataset
 from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch, UsageError
 from fiberaug.loader import DataLoader
+from fiberaug.mix import Mix
 from fiberaug.record import Record, Records
 from fiberaug.remaking import (
     Run,
@@ -23,6 +25,7 @@ from fiberaug.remaking import (
 from fiberaug.resolving import resolve_stage
 from fiberaug.runlog import MANIFEST, read_manifest
 from fiberaug.sample import Sample
+from fiberaug.shards.urls import is_remote
 from fiberaug.showing import as_levels
 
 __all__ = ["Step", "open_run", "open_run_whole", "replay", "replay_steps"]
@@ -147,17 +150,23 @@ def open_source(source: Source) -> Run:
     return open_run_whole(source)
 
 
-def open_run_whole(folder: str | Path, *, shards: str | None = None) -> Run:
+def open_run_whole(
+    folder: str | Path,
+    *,
+    shards: str | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> Run:
     """Return the data set of a run and the stage of its loader.
 
     Args:
         folder: The run folder.
         shards: Where the shards are now. None: where they were.
+        sources: Where sources of its mix are now, by name.
 
     Raises:
         UsageError: The run's pipeline, or an operation on batches, did not serialise.
     """
-    dataset = open_run(folder, shards=shards)
+    dataset = open_run(folder, shards=shards, sources=sources)
     said = _manifest(folder)["recipe"]
     sections = {name: said.get(name) or None for name in ("gpu", "batch")}
     for section in sections.values():
@@ -180,12 +189,18 @@ def _manifest(folder: str | Path) -> dict[str, Any]:
     return read_manifest(folder.parent if folder.name == MANIFEST else folder)
 
 
-def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDataset:
+def open_run(
+    folder: str | Path,
+    *,
+    shards: str | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> StreamingDataset:
     """Return the data set of a run, from the manifest in its folder.
 
     Args:
         folder: The run folder.
         shards: Where the shards are now. None: where they were.
+        sources: Where sources of its mix are now, by name.
 
     Raises:
         StoreError: The folder has no manifest, or the shards are not there.
@@ -201,6 +216,7 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
         manifest["shards"] if shards is None else shards,
         index_dir=manifest["index_dir"],
         fields=manifest["fields"],
+        mix=_mix(manifest.get("mix"), sources or {}),
         transform=None if recipe["cpu"] is None else rebuild(recipe["cpu"]),
         train=manifest["train"],
         shuffle=plan["shuffle"],
@@ -213,6 +229,7 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
         ignore_index=recipe.get("ignore_index"),
         pixel_hash=manifest.get("pixel_hash", False),
         **manifest.get("tiling", {}),
+        **_part(plan),
     )
     dataset.run_environment = manifest["environment"]
     if dataset.shard_set.fingerprint != manifest["fingerprint"]:
@@ -226,3 +243,73 @@ def open_run(folder: str | Path, *, shards: str | None = None) -> StreamingDatas
             " with the loader or the data set of the run"
         )
     return dataset
+
+
+def _part(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a data set that a plan's part and balance came from.
+
+    Partners of mixes are found by position, so the order must be the run's. What a plan
+    has but a digest of (keys, long weights) is left out: single samples need no more.
+    """
+    found: dict[str, Any] = {}
+    subset, balance = plan.get("subset") or "", plan.get("balance") or ""
+    if subset.startswith("where "):
+        found["subset"] = subset.removeprefix("where ")
+    elif subset.startswith("fraction "):
+        found["subset"] = float(subset.removeprefix("fraction "))
+    elif subset.endswith(" of each class"):
+        found["subset"] = int(subset.removesuffix(" of each class"))
+    if balance.startswith("classes {"):
+        weights = json.loads(balance.removeprefix("classes "))
+        found["balance"] = {
+            int(label) if label.isdecimal() else label: weight
+            for label, weight in weights.items()
+        }
+    elif balance and not balance.startswith("classes "):
+        found["balance"] = balance
+    if plan.get("epoch_size") is not None and bool(balance) == ("balance" in found):
+        found["epoch_size"] = plan["epoch_size"]
+    return found
+
+
+def _mix(said: Mapping[str, Any] | None, now: Mapping[str, str]) -> Mix | None:
+    """Return the mix of a run, as far as its sources are still there.
+
+    What was made online is read from where it was kept.
+
+    Args:
+        said: What the manifest says of it.
+        now: Where sources are now, by name.
+
+    Raises:
+        UsageError: The run had no such source.
+    """
+    names = [] if said is None else [one["name"] for one in said["sources"]]
+    unknown = sorted(set(now) - set(names))
+    if unknown:
+        raise UsageError(f"the run has the sources {names}, got a place of {unknown}")
+    if said is None:
+        return None
+    kept = {
+        one["name"]: now.get(one["name"], _place_of(one)) for one in said["sources"]
+    }
+    kept = {name: place for name, place in kept.items() if place is not None}
+    if not kept:
+        return None
+    weights = {name: said["weights"][name] for name in kept}
+    shards = [one for one in said["sources"] if "shards" in one]
+    # What was kept may lack classes, which no replay of a record needs.
+    dry = said["dry"] if len(shards) == len(kept) else "real"
+    mix = Mix.of({**said, "sources": kept, "weights": weights, "dry": dry})
+    mix.quiet = True  # what there is to warn of was told when it ran
+    return mix
+
+
+def _place_of(source: Mapping[str, Any]) -> list[str] | str | None:
+    """Return where a source of a run is; None: it is gone, or was never kept."""
+    if "shards" not in source:
+        keep: str | None = source.get("keep")
+        return keep if keep is not None and Path(keep).is_dir() else None
+    shards: list[str] = source["shards"]
+    gone = any(not is_remote(place) and not Path(place).exists() for place in shards)
+    return None if gone else shards

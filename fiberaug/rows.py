@@ -77,6 +77,14 @@ class Rows:
             row: Row of the shard, as the order deals it.
             index: Opens the shard's index, where its rows are not kept.
         """
+        found = self._of(epoch, shard, index)
+        return Place(
+            int(found.numbers[row]),
+            int(found.visits[row]) if len(found.visits) else 0,
+            int(found.tiles[row]) if len(found.tiles) else None,
+        )
+
+    def _of(self, epoch: int, shard: int, index: Callable[[], ShardIndex]) -> "_Found":
         name = (epoch if self._balance is not None else 0, shard)
         found = self._kept.get(name)
         if found is None:
@@ -85,11 +93,19 @@ class Rows:
                 self._kept.popitem(last=False)
         else:
             self._kept.move_to_end(name)
-        return Place(
-            int(found.numbers[row]),
-            int(found.visits[row]) if len(found.visits) else 0,
-            int(found.tiles[row]) if len(found.tiles) else None,
-        )
+        return found
+
+    def chosen(self, shard: int, index: ShardIndex) -> NDArray[np.int64]:
+        """Return the samples of a shard that take part, whatever is dealt of them."""
+        if self._selection is None:
+            return np.arange(len(index), dtype=np.int64)
+        return self._selection.rows(shard, index)
+
+    def numbers(
+        self, epoch: int, shard: int, index: Callable[[], ShardIndex]
+    ) -> NDArray[np.int32]:
+        """Return the sample of each row of a shard; see :meth:`place`."""
+        return self._of(epoch, shard, index).numbers
 
     def _find(self, epoch: int, shard: int, index: ShardIndex) -> _Found:
         tiles = _NONE

@@ -19,6 +19,7 @@ import numpy as np
 from fiberaug.errors import UsageError
 
 __all__ = [
+    "KeyUids",
     "KeyedGenerators",
     "ShardUids",
     "check_seed",
@@ -99,6 +100,23 @@ class ShardUids:
         """Return the identity of sample ``index``."""
         digest = self._start.copy()
         digest.update(_WORD.pack(index))
+        return int.from_bytes(digest.digest(), "little")
+
+
+class KeyUids:
+    """A function ``key -> uid`` for the samples of a source that is mixed in.
+
+    They go by their keys, so a pool that was written anew is the same pool: BLAKE2b-64
+    of the source's name, two NULs and the key.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._start = blake2b(f"{source}\0\0".encode(), digest_size=8)
+
+    def __call__(self, key: str) -> int:
+        """Return the identity of the sample with a key."""
+        digest = self._start.copy()
+        digest.update(key.encode())
         return int.from_bytes(digest.digest(), "little")
 
 

@@ -90,6 +90,9 @@ class Message:
 
     decode_s: float = 0.0
     augment_s: float = 0.0
+    late: int = 0
+    """Rows whose sample an online generator had not made in time."""
+
     error: bytes | None = None
     """A pickled exception instead of a batch."""
 
@@ -170,7 +173,7 @@ class Builder(Dataset[Message]):
             end, size, 0, request.rank, request.world_size, first
         )
         message = Message(end=end)
-        decode_s, augment_s = engine.decode_s, engine.augment_s
+        decode_s, augment_s, late = engine.decode_s, engine.augment_s, engine.late
         rows = [engine.deliver(request.epoch, position) for position in positions]
         # A padding row repeats the last sample of the batch: real pixels of a real
         # shape.
@@ -181,6 +184,7 @@ class Builder(Dataset[Message]):
         rows = staged.rows[: len(rows)]
         message.decode_s = engine.decode_s - decode_s
         message.augment_s = engine.augment_s - augment_s
+        message.late = engine.late - late
         message.keys = [made.packed.key for made in rows]
         message.urls = [made.url for made in rows]
         message.packed = [tuple(p) for made in rows for _, p in made.views()]

@@ -51,8 +51,8 @@ MUTANTS = [
     Mutant(
         "windows are not even",
         "order.py",
-        "width = -(-(high - low) // windows)",
-        "width = plan.window",
+        "return -(-size // windows)",
+        "return self._plan.window",
         f"{ORDER}::test_windows_of_a_lane_are_even",
     ),
     Mutant(
@@ -219,15 +219,15 @@ MUTANTS = [
     Mutant(
         "augmentation depends on what was read before",
         "making.py",
-        "uid = self.uid(shard, index)\n        tile:",
-        "uid = self.uid(shard, index) + len(self._uids)\n        tile:",
+        "            uid = self.uid(shard, index)\n",
+        "            uid = self.uid(shard, index) + len(self._uids)\n",
         f"{PIXELS}::test_resumed_before_or_after_iter_by_workers_the_rest_follows[5-whole]",
     ),
     Mutant(
         "a state without its plan is taken",
         "state.py",
-        "if plan.get(name) != value",
-        'if name == "counts" and plan.get(name) != value',
+        "if plan.get(name) != here.get(name)",
+        'if name == "counts" and plan.get(name) != here.get(name)',
         f"{PIXELS}::test_a_state_is_short_json_and_another_run_refuses_it_by_name[whole]",
     ),
     Mutant(

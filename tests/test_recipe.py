@@ -137,10 +137,19 @@ def test_an_asterisk_in_text_or_a_comment_is_no_alias():
         ("cpu: []", ["version must be 1"]),
         ("version: 1\ngpus: []", [str(SECTIONS), "['gpus']"]),
         ("version: 1\n1: 2\nfoo: 3", ["[1, 'foo']"]),
-        ("version: 1\nmix: [{Pool: {}}]", ["this release", "['mix']"]),
+        ("version: 1\nmix: [{Pool: {}}]", ["mix is a mapping", "got list"]),
+        ("version: 1\nmix: {ratio: 1}", ["section mix has sources", "['ratio']"]),
         (
-            "version: 1\nmix: {ratio: 1}\ngpu: []",
-            ["this release", "decode, cpu, gpu, batch and normalize", "['mix']"],
+            "version: 1\nmix: {sources: pool/, ratio: 1.5}",
+            ["ratio must be in [0, 1]", "1.5", "share"],
+        ),
+        (
+            "version: 1\nmix: {sources: pool/, mode: add}",
+            ["mode must be one of", "'append'", "'add'"],
+        ),
+        (
+            "version: 1\nmix: {sources: pool/, schedule: {linear: {start: 1}}}",
+            ["schedule 'linear'", "missing"],
         ),
         ("version: 1\ncpu: Flip", ["cpu is a list", "got str"]),
         ("version: 1\ncpu: {Flip: {p: 1}}", ["cpu is a list", "got dict"]),

@@ -129,9 +129,22 @@ def as_pipeline(transform: object, *, opaque: str = "allow") -> Pipeline:
     else:
         pipeline = _listed(transform, opaque)
     for part in pipeline.parts:
-        if part.kind == "compose" and opaque == "refuse":
-            _refuse_lambda(part)
+        if part.kind == "compose":
+            _refuse_replay(part.what)
+            if opaque == "refuse":
+                _refuse_lambda(part)
     return pipeline
+
+
+def _refuse_replay(transform: object) -> None:
+    """Refuse A.ReplayCompose at any depth: it puts its own log among the fields."""
+    if isinstance(transform, A.ReplayCompose):
+        raise UsageError(
+            "A.ReplayCompose keeps a log of its own, and every sample has a record"
+            " here: give A.Compose, and fiberaug.replay(record, loader)"
+        )
+    for child in getattr(transform, "transforms", ()):
+        _refuse_replay(child)
 
 
 def _refuse_lambda(part: Part) -> None:

@@ -1,6 +1,6 @@
 """From what the user gave as ``transform`` to a pipeline."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,8 +22,8 @@ class Resolved(NamedTuple):
     decode: Mapping[str, Any] | None
     """The recipe's section, where it has one."""
 
-    sections: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({})
-    """The recipe's sections ``gpu`` and ``batch``, where it has them."""
+    sections: Mapping[str, Any] = MappingProxyType({})
+    """The recipe's sections ``gpu``, ``batch`` and ``mix``, where it has them."""
 
 
 def resolve_transform(transform: Any, *, opaque: str = "allow") -> Resolved:  # noqa: ANN401
@@ -46,7 +46,11 @@ def resolve_transform(transform: Any, *, opaque: str = "allow") -> Resolved:  # 
     if isinstance(transform, Recipe):
         built = build_operations(transform.operations, registered_processors())
         pipeline = as_pipeline(built, opaque=opaque) if built else None
-        sections = {"gpu": transform.gpu, "batch": transform.batch}
+        sections: dict[str, Any] = {
+            "gpu": transform.gpu,
+            "batch": transform.batch,
+            "mix": transform.mix,
+        }
         later = {name: section for name, section in sections.items() if section}
         return Resolved(pipeline, transform.decode, later)
     return Resolved(as_pipeline(transform, opaque=opaque), None)

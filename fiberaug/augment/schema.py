@@ -9,12 +9,67 @@ from pydantic import TypeAdapter
 
 from fiberaug.augment.bounds import MOST_ITEMS, MOST_TEXT, bound_of
 from fiberaug.augment.build import arguments_of, known_operations
+from fiberaug.mix import DRY, LATE, MATCHES, MODES
 from fiberaug.recipe import MOST_OPERATIONS, VERSION
+from fiberaug.schedules import SHAPES
 
 __all__ = ["recipe_schema"]
 
-_LATER = "Read by a later release; empty until then."
 _PROCESSOR = r"^[^.]+(\.[^.]+)+$"
+
+
+def _mix() -> dict[str, Any]:
+    """Return the schema of the section ``mix``."""
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    place = {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "minItems": 1, "items": {"type": "string"}},
+        ]
+    }
+    shape = {
+        "type": "object", "minProperties": 1, "maxProperties": 1,
+        "additionalProperties": False,
+        "properties": {name: {"type": "object"} for name in SHAPES},
+    }  # fmt: skip
+    schedule = {"anyOf": [share, shape]}
+    section = _mapping(
+        {
+            "sources": {
+                "anyOf": [
+                    *place["anyOf"],
+                    {
+                        "type": "object",
+                        "minProperties": 1,
+                        "maxProperties": 64,
+                        "additionalProperties": place,
+                    },
+                ]
+            },
+            "ratio": share,
+            "weights": {
+                "type": ["object", "null"],
+                "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+            },
+            "mode": {"enum": list(MODES)},
+            "schedule": {"anyOf": [schedule, {"type": "null"}]},
+            "per_class": {
+                "anyOf": [
+                    {"type": ["boolean", "null"]},
+                    {"type": "object", "additionalProperties": schedule},
+                ]
+            },
+            "dry": {"enum": list(DRY)},
+            "max_reuse": {"type": ["integer", "null"], "minimum": 1},
+            "match": {"enum": list(MATCHES)},
+            "match_labels": {"type": ["boolean", "null"]},
+            "late": {"enum": list(LATE)},
+        },
+        description="Samples of other sets, at an exact ratio: see fiberaug.Mix.",
+    )
+    others = [name for name in section["properties"] if name != "sources"]
+    section["dependentRequired"] = {name: ["sources"] for name in others}
+    return section
 
 
 def recipe_schema(
@@ -60,7 +115,7 @@ def recipe_schema(
                 },
             },
             **sections,
-            "mix": {"description": _LATER, "type": ["object", "array", "null"]},
+            "mix": _mix(),
             "normalize": _mapping(
                 {name: normalize[name] for name in ("mean", "std", "max_pixel_value")},
                 description="The normalisation, after all operations.",

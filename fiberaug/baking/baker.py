@@ -13,8 +13,10 @@ import cv2
 
 from fiberaug.baking.grouping import Groups
 from fiberaug.baking.naming import baked_key
+from fiberaug.baking.origins import Origins
 from fiberaug.baking.packing import Packed, Packer
 from fiberaug.baking.seen import Seen
+from fiberaug.baking.sources import SourceShards
 from fiberaug.engine import Engine
 from fiberaug.errors import FiberAugError, UsageError
 from fiberaug.jobs.crew import check_wanted, count
@@ -79,7 +81,9 @@ class Baker:
     draws: bool = True
     """Whether the pipeline may draw; else two seeds have to give the same pixels."""
 
-    _mine: dict[int, tuple[Engine, Groups]] = field(default_factory=dict, repr=False)
+    _mine: dict[int, tuple[Engine, Groups, Origins]] = field(
+        default_factory=dict, repr=False
+    )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the engines behind: every process makes its own."""
@@ -105,12 +109,13 @@ class Baker:
             epochs: Epochs that are to be baked.
         """
         with _quiet_opencv():
-            engine, _ = self._tools()
-            counts = self.setup.plan.counts
+            engine, _, _ = self._tools()
+            setup = self.setup
+            found = setup.plan.counts is None or setup.mixture is not None
             ends = tuple(
-                engine.order(epoch).reach(2**62) if counts is None else
-                self.setup.plan.n for epoch in epochs
-            )  # fmt: skip
+                engine.order(epoch).reach(2**62) if found else setup.plan.n
+                for epoch in epochs
+            )
             total = taken = 0
             for position in range(min(_MEASURED, ends[0])):
                 check_wanted()
@@ -126,7 +131,7 @@ class Baker:
             return self._bake(span, folder)
 
     def _bake(self, span: Span, folder: Path) -> Written:
-        engine, _ = self._tools()
+        engine, _, _ = self._tools()
         writer = ShardFileWriter(folder / span.name, describe=Describer())
         lines: list[dict[str, str]] = []
         seen = Seen()
@@ -160,7 +165,7 @@ class Baker:
         """Yield key and members of each view of a sample."""
         if made.is_pad:
             return
-        _, groups = self._tools()
+        _, groups, origins = self._tools()
         several = self.setup.views > 1
         for view, (fields, packed) in enumerate(made.views()):
             context = self.context and self.context.at(epoch)
@@ -172,11 +177,13 @@ class Baker:
                 key = baked_key(key, epoch, packed.position, turn, self.digits)
                 group = packed.key if group == "" else group
             try:
-                yield key, self.packer(fields, group=group, record=text)
+                origin = origins(packed.origin, packed.url, packed.number)
+                members = self.packer(fields, group=group, record=text, origin=origin)
             except FiberAugError as error:
                 raise error.located(
                     shard=packed.url, key=packed.key, stage="write"
                 ) from None
+            yield key, members
 
     def _check_draws(self, engine: Engine, made: Made, span: Span) -> None:
         """Refuse a beginning that draws after all, where a sample shows it."""
@@ -199,12 +206,14 @@ class Baker:
                 key=packed.key,
             )
 
-    def _tools(self) -> tuple[Engine, Groups]:
-        """Return the engine of this process, and what finds groups."""
+    def _tools(self) -> tuple[Engine, Groups, Origins]:
+        """Return the engine of this process, and what finds groups and origins."""
         found = self._mine.get(os.getpid())
         if found is None:
             self._mine.clear()  # of the parent, which a fork copied
-            found = self._mine[os.getpid()] = Engine(self.setup), Groups(self.setup)
+            shards = SourceShards(self.setup)
+            found = Engine(self.setup), Groups(shards), Origins(shards)
+            self._mine[os.getpid()] = found
         return found
 
 

@@ -9,11 +9,14 @@ import numpy as np
 
 from fiberaug.baking.carried import archive, base_name, carry, is_exact_text
 from fiberaug.baking.comparing import difference
+from fiberaug.baking.origins import NO_ORIGIN, Origin
 from fiberaug.baking.pixels import encode_ids, encode_pixels, form_of
 from fiberaug.decode.fields import FieldSpec, parse_fields
 from fiberaug.decode.options import DecodeOptions
 from fiberaug.decode.sample import SampleDecoder
 from fiberaug.errors import DataRefused, UsageError
+from fiberaug.marking import mark
+from fiberaug.synthetic.provenance import FIELD
 
 __all__ = ["Packed", "Packer"]
 
@@ -73,7 +76,12 @@ class Packer:
     )
 
     def __call__(
-        self, fields: Mapping[str, Any], *, group: str | int, record: str | None
+        self,
+        fields: Mapping[str, Any],
+        *,
+        group: str | int,
+        record: str | None,
+        origin: Origin = NO_ORIGIN,
     ) -> Packed:
         """Return the members of a sample.
 
@@ -82,12 +90,15 @@ class Packer:
                 for whole batches.
             group: What keeps it together with others in a split; empty: nothing.
             record: Its record as JSON, where records are kept.
+            origin: What the source says of how it came about.
 
         Raises:
             UsageError: A field cannot be stored, or would not stream back equal.
         """
         packed = Packed({}, {}, [])
         metadata: dict[str, Any] = {"group": group} if group != "" else {}
+        if origin.provenance is not None:
+            metadata[FIELD] = origin.provenance
         objects = self._objects(fields)
         if objects is not None:
             metadata["objects"] = objects
@@ -95,7 +106,7 @@ class Packer:
             if value is not None:
                 kind = self.kinds.get(name, name)
                 packed.sources[name] = (
-                    self._planes(name, kind, value, packed)
+                    self._planes(name, kind, value, packed, origin.marks.get(name))
                     if kind in _PLANES
                     else self._value(name, value, packed.members, metadata)
                 )
@@ -107,7 +118,14 @@ class Packer:
             packed.sources[self.record] = "record.json"
         return packed
 
-    def _planes(self, name: str, kind: str, value: Any, packed: Packed) -> str:  # noqa: ANN401
+    def _planes(
+        self,
+        name: str,
+        kind: str,
+        value: Any,  # noqa: ANN401
+        packed: Packed,
+        source_type: str | None,
+    ) -> str:
         """Add an image or a mask; return its source."""
         base = base_name(name)
         if kind == "mask":
@@ -118,7 +136,9 @@ class Packer:
             value, self.encode, quality=self.quality, seekable=self.seekable
         )
         source = extension if name == "image" else f"{base}.{extension}"
-        packed.members[source] = data
+        packed.members[source] = (
+            data if source_type is None else mark(data, source_type)
+        )
         packed.forms.append(form_of(value))
         return source
 

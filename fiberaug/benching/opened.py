@@ -70,8 +70,8 @@ class Opened:
     @property
     def rows(self) -> int | None:
         """Samples of an epoch; None: not known without an index."""
-        plan = self.dataset.plan
-        return None if plan.counts is None else plan.n
+        counted = self.dataset.plan.counts is not None
+        return self.dataset.positions(0) if counted else None
 
     def requests(self, rows: int) -> list[Request]:
         """Return the requests of the rows that are looked at.

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fiberaug.checkup.contents import read_contents
 from fiberaug.checkup.epoch import Run, check_epoch
-from fiberaug.checkup.findings import Finding, problem
+from fiberaug.checkup.findings import Finding, ok, problem
 from fiberaug.checkup.listing import list_shards
 from fiberaug.checkup.remote import list_remote, reaches_beyond
 from fiberaug.checkup.resources import (
@@ -22,6 +23,10 @@ from fiberaug.checkup.totals import (
     check_shards,
 )
 from fiberaug.errors import DataRefused, StoreError
+from fiberaug.sharing import steps
+
+if TYPE_CHECKING:
+    from fiberaug.mixture import Mixture
 
 __all__ = ["examine"]
 
@@ -71,15 +76,24 @@ def examine(
         findings += check_epoch(listing.counts, sizes, run, remote=listing.remote)
     width = mean_width(contents)
     if recipe is not None and listing.readable:
-        probed = list(_probe(shards, index_dir, recipe))
+        probed = list(_probe(shards, index_dir, recipe, run))
         findings += [one for one in probed if isinstance(one, Finding)]
         width = next((one for one in probed if isinstance(one, Width)), width)
     findings += check_machine(run, width, len(listing.shards))
     return [*findings, *check_settings()]
 
 
+def _mixed(mixture: "Mixture", positions: int, run: Run) -> Finding:
+    """Return what a mix makes of the first epoch."""
+    asked = mixture.asked(0, 0, positions)
+    count = steps(positions, run.global_batch, drop_last=False)
+    sources = ", ".join(f"{part:,.1f} of {name}" for name, part in asked.items())
+    text = f"the first epoch has {positions:,} samples, {count:,} steps: {sources}"
+    return ok("mix", text, {"positions": positions, "steps": count, "asked": asked})
+
+
 def _probe(
-    shards: object, index_dir: str | Path | None, recipe: str | Path
+    shards: object, index_dir: str | Path | None, recipe: str | Path, run: Run
 ) -> Iterator[Finding | Width]:
     """Yield the bytes of a sample as workers send it, or why none can be made."""
     from fiberaug.dataset import StreamingDataset  # noqa: PLC0415  # torch
@@ -93,6 +107,8 @@ def _probe(
         dataset = StreamingDataset(
             shards, index_dir=index_dir, transform=transform, record="none", split="all"
         )
+        if dataset.mixture is not None:
+            yield _mixed(dataset.mixture, dataset.positions(0), run)
         engine = Engine(dataset.setup)
         end = engine.order(0).reach(_PROBED)
         for made in islice(map(engine.deliver, [0] * end, range(end)), _PROBED):

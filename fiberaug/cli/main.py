@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from fiberaug.cli import (
+    audit,
     augment,
     bench,
     convert,
     demo,
     doctor,
     export,
+    generate,
     index,
     info,
     materialize,
@@ -96,8 +98,9 @@ def _guarded(command: Callable[..., None], *, resumes: bool) -> Callable[..., No
     return run
 
 
-_RESUMES = (convert, augment, export, materialize, seekable)
-for module in (*_RESUMES, index, verify, info, doctor, bench, replay, quarantine, demo):
+_RESUMES = (convert, augment, export, generate, materialize, seekable)
+_OTHERS = (index, verify, info, doctor, bench, replay, audit, quarantine, demo)
+for module in (*_RESUMES, *_OTHERS):
     verb = module.__name__.rpartition(".")[2]
     app.command(name=verb)(_guarded(module.command, resumes=module in _RESUMES))
 

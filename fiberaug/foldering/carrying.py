@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,11 @@ from fiberaug.jobs.items import Item
 from fiberaug.jobs.plain_shard import PlainShard
 from fiberaug.jobs.sources.files import inside
 from fiberaug.making import Maker, Setup
-from fiberaug.shards.reader import ShardFile
+from fiberaug.marking import read_mark
+
+if TYPE_CHECKING:
+    from fiberaug.mixture import LiveShard
+    from fiberaug.shards.reader import ShardFile
 
 __all__ = [
     "CENTRE", "OBJECTS_MASK", "Carried", "Outline", "PhotoMaker", "Point", "carrying",
@@ -71,6 +75,9 @@ class Carried:
 
     data: bytes
     """First bytes of its file."""
+
+    mark: str | None
+    """What its file says of how it came about, see :mod:`fiberaug.marking`."""
 
     size: tuple[int, int]
     """Width and height before, px."""
@@ -174,7 +181,7 @@ class PhotoMaker(Maker):
         return file.item(photo.at).place if isinstance(file, PlainShard) else ""
 
     def _decoded(
-        self, file: ShardFile, shard: int, index: int, *, wait: bool
+        self, file: "ShardFile | LiveShard", shard: int, index: int, *, wait: bool
     ) -> tuple[Decoded, None]:
         del shard, wait  # all copies of a photo show its pixels
         place = file.name, index
@@ -183,9 +190,9 @@ class PhotoMaker(Maker):
             self._kept, self._last = self._read_photo(file, index), place
         return self._kept, None
 
-    def _read_photo(self, file: ShardFile, index: int) -> Decoded:
+    def _read_photo(self, file: "ShardFile | LiveShard", index: int) -> Decoded:
         if not isinstance(file, PlainShard):
-            raise UsageError(f"{file.ref.name} is a shard, no folder of photos")
+            raise UsageError(f"{file.name} is a shard, no folder of photos")
         item, members = file.item(index), file.read(index)
         fields, header = self.setup.decoder(members)
         kind = next(name for name in self._images if name in members)
@@ -199,7 +206,8 @@ class PhotoMaker(Maker):
             fields["caption"] = _caption(file.source.root, item.place)
         self._carried = Carried(
             item=item, kind=kind, data=bytes(members[kind][:64]), size=header.upright,
-            notes=notes, outlines=outlines, points=points,
+            mark=read_mark(members[kind]), notes=notes, outlines=outlines,
+            points=points,
         )  # fmt: skip
         return Decoded(fields, header)
 

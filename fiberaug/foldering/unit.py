@@ -21,6 +21,7 @@ from fiberaug.foldering.pictures import encode_picture, is_lossless
 from fiberaug.foldering.place import Place
 from fiberaug.jobs.crew import check_wanted, count
 from fiberaug.making import Made, Setup
+from fiberaug.marking import mark
 from fiberaug.record import RecordContext
 
 __all__ = ["PHOTOS", "Unit", "Work", "Worker", "end_work"]
@@ -169,6 +170,8 @@ class Worker:
             made.fields["image"], kind, quality=work.quality,
             lossless=work.encode == "keep" and is_lossless(kind, carried.data),
         )  # fmt: skip
+        if carried.mark is not None:
+            picture = mark(picture, carried.mark)
         ran = (number for number, _ in made.packed.operations)
         moved = not all(self._still[number] for number in ran)
         try:

@@ -107,7 +107,7 @@ class _Feed:
         self._loader, self._fields, self._ignore = loader, fields, ignore_index
         self._trainer = trainer
         self.dataset = _Skipped(self)
-        self.plan = loader.dataset.plan
+        self.rows = loader.dataset.positions(loader.epoch)
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -177,7 +177,7 @@ class _Skipped(IterableDataset[Any]):
         self._feed = feed
 
     def __len__(self) -> int:
-        return self._feed.plan.n
+        return self._feed.rows
 
     def __iter__(self) -> Iterator[Any]:
         yield from repeat(None, self._feed.go_on())

@@ -17,6 +17,7 @@ from fiberaug.decode.png import still_png
 from fiberaug.decode.refusing import Refusing
 from fiberaug.errors import SampleBroken, UsageError
 from fiberaug.jobs.encoding import ENCODINGS, encode_image
+from fiberaug.marking import carry
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,7 +35,8 @@ def to_srgb(
 ) -> bytes | None:
     """Return an image file as upright sRGB; None where it is sRGB or has no profile.
 
-    The new file has neither profile nor EXIF, 8 bits a channel, and one frame. Gray
+    The new file has neither profile nor EXIF, 8 bits a channel, one frame, and the mark
+    of a synthetic one (:mod:`fiberaug.marking`). Gray
     stays gray, and alpha stays where the format has it. A profile is sRGB where it
     changes no colour by more than 1 level, whatever its name.
 
@@ -73,9 +75,10 @@ def to_srgb(
     if pixels.shape[2] in {2, 4} and encoding != "jpeg":
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, encoding, quality=quality, exact=True)
-        return file.getvalue()
+        return carry(data, file.getvalue())
     pixels = pixels[:, :, 0] if pixels.shape[2] < 3 else pixels[:, :, :3]
-    return encode_image(np.ascontiguousarray(pixels), encoding, quality=quality)
+    plain = np.ascontiguousarray(pixels)
+    return carry(data, encode_image(plain, encoding, quality=quality))
 
 
 def _converted(image: "Image") -> NDArray[np.uint8] | None:

@@ -8,6 +8,7 @@ from fiberaug.decode.header import ImageHeader, ImageLimits, read_header
 from fiberaug.decode.image import decode_image
 from fiberaug.decode.restarts import best_interval
 from fiberaug.errors import UsageError
+from fiberaug.marking import carry
 
 __all__ = [
     "ENCODINGS",
@@ -108,7 +109,8 @@ def recode(
 ) -> tuple[str, bytes]:
     """Return (extension, bytes) of an image, kept as it is where nothing is asked.
 
-    A re-encoded image is upright RGB, and has neither EXIF nor profile.
+    A re-encoded image is upright RGB, and has neither EXIF nor profile; it keeps the
+    mark of a synthetic one (:mod:`fiberaug.marking`).
 
     Args:
         data: An image file.
@@ -134,6 +136,5 @@ def recode(
         )
     if encoding == "keep":
         encoding = next((e for e, x in ENCODINGS.items() if x == extension), "png")
-    return ENCODINGS[encoding], encode_image(
-        pixels, encoding, quality=quality, seekable=seekable
-    )
+    again = encode_image(pixels, encoding, quality=quality, seekable=seekable)
+    return ENCODINGS[encoding], carry(data, again)

@@ -18,6 +18,8 @@ __all__ = ["keep"]
 # Placing moves them.
 _OF_OBJECTS = frozenset({"bbox", "polygons", "keypoints", "segmentation"})
 _OF_IMAGES = frozenset({"keypoints"})
+# Provenance tells of the image as it was made, whatever becomes of it.
+_APART = frozenset({"objects", "provenance"})
 _PLACES = re.compile(
     r"bbox|boxes|polygon|segmentation|keypoint|landmark|contour", re.IGNORECASE
 )
@@ -125,7 +127,7 @@ def _elsewhere(notes: object) -> Iterator[str]:
     """Yield the keys of JSON that may hold coordinates which nothing moves."""
     if isinstance(notes, Mapping):
         yield from _unmoved(
-            {k: v for k, v in notes.items() if k != "objects"}, _OF_IMAGES
+            {k: v for k, v in notes.items() if k not in _APART}, _OF_IMAGES
         )
         yield from _unmoved(notes.get("objects"), _OF_OBJECTS)
     else:

@@ -19,6 +19,7 @@ from fiberaug.jobs.encoding import ENCODINGS, encode_image
 from fiberaug.jobs.framing import Placing
 from fiberaug.jobs.members import mask_member
 from fiberaug.jobs.preparing import masks_member
+from fiberaug.marking import mark, read_mark
 from fiberaug.tiling import Tile, Tiling
 
 __all__ = ["TileMembers", "cut_members", "tile_key"]
@@ -85,11 +86,13 @@ def cut_members(
         if name not in {extension, "json", *planes, *stacks}
     }
     width, height = header.upright
+    source_type = read_mark(data)
     for number in range(tiling.count(width, height)):
         tile = tiling.tile(number, width, height)
         window = tile.window
         cut = np.s_[window.y_min : window.y_max, window.x_min : window.x_max]
         name, file = _encoded(pixels[cut], encoding, quality, seekable=seekable)
+        file = file if source_type is None else mark(file, source_type)
         done = {name: file, **others}
         done |= {name: mask_member(mask[cut]) for name, mask in planes.items()}
         own, rows = _notes(notes, tile, tiling.visibility)

@@ -11,6 +11,7 @@ import fiberaug
 from fiberaug.augment.cpu import CpuEngine
 from fiberaug.augment.pipeline import as_pipeline, pipeline_hash, rebuild
 from fiberaug.augment.replayable import why_not_replayable
+from fiberaug.errors import UsageError
 from fiberaug.processors import ChangeCase, Flip, Rotate
 from fiberaug.seeding import key
 
@@ -216,3 +217,12 @@ def test_an_own_transform_that_was_edited_has_another_hash():
     own = as_pipeline(A.Compose([Careful(p=1)]))
     assert why_not_replayable(own) is None
     assert pipeline_hash(rebuild(own.identity()), {}) == pipeline_hash(own, {})
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_compose_that_keeps_a_log_of_its_own_is_refused(nested):
+    transform = A.ReplayCompose([A.HorizontalFlip()])
+    if nested:
+        transform = A.Compose([A.OneOf([A.Sequential([transform]), A.NoOp()])])
+    with pytest.raises(UsageError, match=r"ReplayCompose.*give A\.Compose"):
+        as_pipeline(transform)

@@ -92,12 +92,12 @@ def test_decode_takes_what_the_decoder_takes():
 
 
 def test_the_command_writes_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PATH", tmp_path / "schema" / "recipe.json")
-    module._write()
+    monkeypatch.setattr(module, "_FOLDER", tmp_path / "schema")
+    module._write("recipe", module.published_schema())
 
-    written = PACKAGE / "schema" / "recipe.json"
-    assert module._PATH.read_bytes() == written.read_bytes()
-    assert [path.name for path in module._PATH.parent.iterdir()] == ["recipe.json"]
+    written = (tmp_path / "schema/recipe.json").read_bytes()
+    assert written == (PACKAGE / "schema/recipe.json").read_bytes()
+    assert [path.name for path in (tmp_path / "schema").iterdir()] == ["recipe.json"]
 
 
 # ---- one by one ----------------------------------------------------------------------

@@ -5,6 +5,7 @@ import json
 
 import albumentations as A
 import kornia.augmentation as K
+import numpy as np
 import pytest
 import torch
 from sets import samples
@@ -178,3 +179,33 @@ def damaged(folder):
                     member.size = len(data)
                 out.addfile(member, io.BytesIO(data))
     return str(target)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"subset": "label in (0, 2)"},
+        {"subset": 0.5},
+        {"subset": 7},
+        {"balance": "uniform"},
+        {"balance": {0: 1.0, 1: 3.0, 2: 0.5}, "epoch_size": 40},
+        {"epoch_size": 50},
+        {"split": ("train", 0.6)},
+    ],
+    ids=str,
+)
+def test_partners_are_those_of_the_part_that_the_run_was_of(part, tmp_path):
+    rng = np.random.default_rng(0)
+    with fiberaug.ShardWriter(tmp_path / "set", shard_size="20kB") as writer:
+        for i in range(60):
+            image = rng.integers(0, 256, (16, 16, 3), np.uint8)
+            writer.write({"__key__": f"k{i:02}", "image": image, "label": i % 3})
+    dataset = fiberaug.StreamingDataset(
+        str(tmp_path / "set"), transform=A.Normalize(), **part
+    )
+    with fiberaug.DataLoader(
+        dataset, 8, batch_transform=MixUp(p=1, num_classes=3), log=tmp_path / "run"
+    ) as loader:
+        batches = list(loader)
+    again = fiberaug.replay(batches[1]["record"], tmp_path / "run")
+    assert torch.equal(again["image"], batches[1]["image"])

@@ -47,6 +47,13 @@ ALLOWED = {
     "augment/spec.py": {
         "albumentations.from_dict": "pipelines of the user's own runs and programs",
     },
+    "cli/audit.py": {"importlib.import_module": "what the user wrote: --import"},
+    "evaluate/__init__.py": {
+        "importlib.import_module": "a public name from a closed table"
+    },
+    "synthetic/loading.py": {
+        "importlib.import_module": "what the user wrote: a generator as module:function"
+    },
     "cli/replay.py": {"importlib.import_module": "what the user wrote: --import"},
     "demo/train.py": {"torch.load": "weights_only=True, for the demo's own tensors"},
     "foldering/unit.py": {

@@ -1,0 +1,1 @@
+"""Pools of synthetic samples: generators, provenance, writing, an online source."""
