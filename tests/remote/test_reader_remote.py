@@ -146,7 +146,8 @@ def test_shards_ahead_are_fetched_in_the_background(served, cache):
     all_refs = refs(served, cache)
     pool = ShardPool(all_refs, cache=cache)
     pool.move([], [0, 1])
-    wait_for(lambda: served.sent[all_refs[1].name] == all_refs[1].bytes)
+    for ref in all_refs[:2]:
+        wait_for(lambda ref=ref: served.sent[ref.name] == ref.bytes)
     gets = dict(served.gets)
     file = pool[1]
     file.read(0)
