@@ -21,6 +21,11 @@ _REMEDIES = {
     "SIGSEGV": "A library crashed; the notes of this error say in which call",
 }
 _OTHERWISE = "Something in the transform, a decoder or worker_init_fn ended the process"
+_UNBORN = (
+    "It was forked while another thread held a lock that it needs; with"
+    ' multiprocessing_context="forkserver" workers are forked from a process that has'
+    " no other thread"
+)
 _HUNG = "Raise watchdog= where a sample takes that long, 0 turns it off"
 
 
@@ -68,6 +73,8 @@ def died(
 
 
 def _how(death: Death) -> tuple[str, str]:
+    if death.unborn:
+        return f"did not begin within {death.hung_s:g} s and was ended", _UNBORN
     if death.hung_s is not None:
         return f"made no progress for {death.hung_s:g} s and was ended", _HUNG
     code = death.exitcode or 0

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from fiberaug.births import LIMIT_S, Births
 from fiberaug.progress import ROW_BYTES, Progress, Seen
 
 __all__ = ["Board", "Death", "OwnWatch", "Watch", "reveal_stack"]
@@ -28,6 +29,7 @@ _STACK_SIGNAL = getattr(signal, "SIGRTMAX", 0) - 3
 _QUIET = frozenset({"idle", "fetch"})
 _OURS = ("_wait_for_parent", "in _feed", "in _serve", "in reveal_stack")
 _STACK_S = 2.0
+_BIRTH_TICK_S = 0.5
 _MOST_STACK_BYTES = 65_536
 
 
@@ -105,6 +107,9 @@ class Death(NamedTuple):
     hung_s: float | None
     """Seconds without progress; None: it was not ended by us."""
 
+    unborn: bool
+    """Whether it never began."""
+
     seen: list[Seen]
     """What each worker was at."""
 
@@ -133,6 +138,8 @@ class Watch:
         self._board, self._workers, self._ended = board, list(workers), ended
         self._limit_s = limit_s
         self._tick_s = min(1.0, limit_s / 8) if limit_s else None
+        self._birth_s = min(LIMIT_S, limit_s or LIMIT_S)
+        self._births = Births(self._workers, limit_s=self._birth_s)
         self._wake, self._waker = Pipe(duplex=False)
         self.awaited: int | None = None
         """First position of the batch that the consumer waits for, if it does."""
@@ -157,12 +164,14 @@ class Watch:
         return self.death
 
     def _run(self) -> None:
-        count = len(self._workers)
-        beats, still_s = [-1] * count, [0.0] * (count + 1)
         sentinels = [worker.sentinel for worker in self._workers]
+        stillness = _Stillness(len(self._workers))
         last = time.monotonic()
         while True:
-            found = wait([*sentinels, self._wake], self._tick_s)
+            tick_s = self._tick_s
+            if self._births.due:
+                tick_s = min(tick_s or _BIRTH_TICK_S, _BIRTH_TICK_S)
+            found = wait([*sentinels, self._wake], tick_s)
             if self._wake in found or self._ended():
                 return
             if found:
@@ -171,25 +180,20 @@ class Watch:
                 return
             now = time.monotonic()
             # A suspended machine, or a stopped group of processes, is no hang.
-            passed = min(now - last, 2 * (self._tick_s or 0))
+            passed_s = min(now - last, 2 * (tick_s or 0))
             last = now
-            if self.awaited is None:
-                still_s = [0.0] * (count + 1)
+            seen = self._board.see()
+            stuck = self._births.stuck(seen, passed_s)
+            if stuck is not None:
+                self._bury(stuck, unborn=True)
+                return
+            if self.awaited is None or not self._limit_s:
+                stillness.forget()
                 continue
-            still_s[count] += passed
-            for worker, seen in enumerate(self._board.see()):
-                if seen.beat != beats[worker]:
-                    still_s[worker] = still_s[count] = 0.0
-                elif seen.stage in _QUIET:
-                    still_s[worker] = 0.0
-                    if seen.stage == "fetch":
-                        still_s[count] = 0.0
-                else:
-                    still_s[worker] += passed
-                beats[worker] = seen.beat
-            hung = [w for w in range(count) if still_s[w] >= self._limit_s]
-            if hung or still_s[count] >= self._limit_s:
-                self._bury(hung[0] if hung else self._owing())
+            stillness.note(seen, passed_s)
+            hung = stillness.hung(self._limit_s)
+            if hung is not None:
+                self._bury(self._owing() if hung < 0 else hung)
                 return
 
     def _owing(self) -> int:
@@ -197,7 +201,7 @@ class Watch:
         seen = self._board.see()
         return next((w for w, s in enumerate(seen) if s.batch == self.awaited), 0)
 
-    def _bury(self, hung: int | None) -> None:
+    def _bury(self, hung: int | None, *, unborn: bool = False) -> None:
         """Note what happened, then end all workers: the consumer sees that at once."""
         seen = self._board.see()
         if hung is None:
@@ -205,11 +209,12 @@ class Watch:
             stack = self._board.stack(worker, 0.0)
         else:
             worker = hung
-            stack = self._ask(worker)
+            stack = "" if unborn else self._ask(worker)
         process = self._workers[worker]
         code = process.exitcode
+        limit_s = self._birth_s if unborn else self._limit_s
         self.death = Death(
-            worker, process.pid, code, None if hung is None else self._limit_s, seen,
+            worker, process.pid, code, None if hung is None else limit_s, unborn, seen,
             stack,
         )  # fmt: skip
         for other in self._workers:
@@ -234,6 +239,45 @@ class Watch:
         with contextlib.suppress(OSError):
             os.kill(self._workers[worker].pid, _STACK_SIGNAL)
         return self._board.stack(worker, _STACK_S)
+
+
+class _Stillness:
+    """For how long each worker, and all of them, made no progress, in seconds.
+
+    Args:
+        workers: Number of workers.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._beats = [-1] * workers
+        self._still_s = [0.0] * workers
+        self._all_s = 0.0
+
+    def forget(self) -> None:
+        """Begin anew: nobody waits for them."""
+        self._still_s = [0.0] * len(self._still_s)
+        self._all_s = 0.0
+
+    def note(self, seen: Sequence[Seen], passed_s: float) -> None:
+        """Count the seconds since the last call for those that are where they were."""
+        self._all_s += passed_s
+        for worker, now in enumerate(seen):
+            if now.beat != self._beats[worker]:
+                self._still_s[worker] = self._all_s = 0.0
+            elif now.stage in _QUIET:
+                self._still_s[worker] = 0.0
+                if now.stage == "fetch":
+                    self._all_s = 0.0
+            else:
+                self._still_s[worker] += passed_s
+            self._beats[worker] = now.beat
+
+    def hung(self, limit_s: float) -> int | None:
+        """Return the worker that hangs; -1: all that they did comes to nobody."""
+        for worker, still_s in enumerate(self._still_s):
+            if still_s >= limit_s:
+                return worker
+        return -1 if self._all_s >= limit_s else None
 
 
 class OwnWatch:

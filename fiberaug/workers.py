@@ -22,7 +22,7 @@ from fiberaug.allocator import keep_freed_memory
 from fiberaug.deaths import died, warn_hung
 from fiberaug.jobs.crew import end_with_parent, own_folder
 from fiberaug.machine import check_start
-from fiberaug.progress import IDLE
+from fiberaug.progress import IDLE, START
 from fiberaug.slots import Slots, open_slots
 from fiberaug.transport import Builder, Message, Request, unpack
 from fiberaug.watching import Board, OwnWatch, Watch, reveal_stack
@@ -33,6 +33,7 @@ _log = logging.getLogger("fiberaug")
 _PREFETCH = 2
 _SPARE = 2  # slots of the batch that the consumer has, and of one that comes in
 _FOUND_S = 10.0
+_MOST_UNBORN = 3
 _DEATHS = ("exited unexpectedly", "timed out")
 
 
@@ -44,6 +45,7 @@ class _Start:
         self._folder = own_folder()
 
     def __call__(self, worker: int) -> None:
+        self._board.row(worker).enter(START)  # it lives: the watch looks for this
         # The workers are the parallelism. 0, not 1: in a forked child of a process that
         # used OpenCV's threads, asking for 1 waits for threads that are not there.
         cv2.setNumThreads(0)
@@ -160,7 +162,7 @@ class Workers:
                 watch.stop()
 
     def _run(self, requests: Iterator[Request]) -> Iterator[Message]:
-        left, started = self._restarts, False
+        left, unborn, started = self._restarts, _MOST_UNBORN, False
         while True:
             try:
                 if not started:
@@ -171,10 +173,13 @@ class Workers:
                 death = self._death(error)
                 if death is None:
                     raise
-                died_here = self._watch is not None and self._watch.death is not None
-                if not left or not died_here:
+                found = None if self._watch is None else self._watch.death
+                if found is not None and found.unborn and unborn:
+                    unborn -= 1  # it had done nothing: no death that counts
+                elif found is not None and left:
+                    left -= 1
+                else:
                     raise death from error
-                left -= 1
                 _log.warning(
                     "%s; the workers start again and the batches are asked for again,"
                     " %d more deaths are allowed in this pass", death, left,
