@@ -31,6 +31,8 @@ GUARD = textwrap.dedent("""
         "processes": len(family), "alive": [p.cmdline() for p in left],
         "shm": os.listdir("/dev/shm"), "temporary": os.listdir(os.environ["TMPDIR"]),
     }))
+    for process in left:
+        process.kill()
 """)
 
 MAIN = textwrap.dedent("""
