@@ -117,9 +117,10 @@ class MixedOrder:
         """
         if not 0 <= position < self.end:
             raise IndexError(f"position must be in [0, {self.end}), got {position}")
-        table = self._table(position)
-        at = bisect_left(table.found, position)
-        synthetic = at < len(table.found) and table.found[at] == position
+        table = self._whole or self._table(position)
+        found = table.found
+        at = bisect_left(found, position)
+        synthetic = at < len(found) and found[at] == position
         if synthetic and table.members[at] != _DRY:
             source, member = int(table.sources[at]), int(table.members[at])
             shard = self.law.live[source]
