@@ -29,10 +29,10 @@ install: $(STAMP) ## Make .venv with the package and the developers' tools
 demo: $(STAMP) ## Run the whole path on a rendered scene; the report is demo/report.html
 	$(BIN)/fiberaug demo demo/
 
-test: $(STAMP) ## Run the laws and units: some twenty minutes on 2 cores
+test: $(STAMP) ## Run the laws and units: about half an hour on 2 cores
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-all: $(STAMP) ## Run every test: under an hour on 2 cores
+test-all: $(STAMP) ## Run every test: about an hour on 2 cores
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP) ## Check style, format, types and import floors

@@ -2,16 +2,16 @@
 
 A process that is forked while another thread holds a lock of the interpreter or of a
 library waits for that lock for ever: nobody is left there to release it. Python 3.11
-has such a lock of its own (CPython issue 112275), which the threads of
-torch.distributed take at every step. Nothing was asked of such a worker and answered,
-so starting it again loses nothing.
+has such a lock of its own (CPython issue 112275); it was met in ranks of
+torch.distributed. Nothing was asked of such a worker and answered, so starting it again
+loses nothing.
 """
 
 import multiprocessing
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from fiberaug.processes import process_stat
 from fiberaug.progress import Seen
 
 __all__ = ["LIMIT_S", "Births"]
@@ -70,10 +70,5 @@ def _forked(process: Any) -> bool:  # noqa: ANN401  # of any context
 
 def _work(pid: int) -> int | None:
     """Return the clock ticks of a sleeping process; None: it does not sleep."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    # The name in brackets may hold blanks.
-    words = text.rpartition(")")[2].split()
-    return int(words[11]) + int(words[12]) if words[0] == "S" else None
+    words = process_stat(pid)
+    return int(words[11]) + int(words[12]) if words and words[0] == "S" else None

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fiberaug.processes import process_stat
+
 __all__ = ["Speed", "cpu_seconds", "side_by_side", "turn"]
 
 
@@ -41,15 +43,11 @@ def cpu_seconds() -> float:
 def _living(parent: int) -> Iterator[int]:
     """Yield the ticks of each process below a process."""
     parents: dict[int, tuple[int, int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = path.read_text(encoding="ascii", errors="replace")
-        except OSError:  # it ended
-            continue
-        # The name in brackets may hold blanks.
-        words = text.rpartition(")")[2].split()
-        ticks = sum(map(int, words[11:15]))  # with those of its own ended children
-        parents[int(path.parent.name)] = int(words[1]), ticks
+    for path in Path("/proc").glob("[0-9]*"):
+        words = process_stat(path.name)
+        if words:  # else it has ended
+            ticks = sum(map(int, words[11:15]))  # with those of its own ended children
+            parents[int(path.name)] = int(words[1]), ticks
     for pid, (above, ticks) in parents.items():
         seen = {pid}
         while above not in {parent, 0} and above in parents and above not in seen:

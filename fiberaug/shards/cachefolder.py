@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 from filelock import FileLock, Timeout
 
 from fiberaug.errors import SecurityRefused, StoreError
+from fiberaug.processes import process_stat
 from fiberaug.sizes import format_bytes
 
 __all__ = [
@@ -126,11 +127,8 @@ _started: dict[str, int] = {}
 
 def _process_start() -> str:
     """Return when this process started, clock ticks since boot; 0 where unknown."""
-    try:
-        text = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return "0"
-    return text.rpartition(")")[2].split()[19]
+    words = process_stat()
+    return words[19] if words else "0"
 
 
 def parts_of(folder: Path, key: str = "") -> list[Part]:
