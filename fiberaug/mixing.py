@@ -117,7 +117,7 @@ class MixedOrder:
         """
         if not 0 <= position < self.end:
             raise IndexError(f"position must be in [0, {self.end}), got {position}")
-        table = self._whole or self._table(position)
+        table = self._table(position)
         found = table.found
         at = bisect_left(found, position)
         synthetic = at < len(found) and found[at] == position
