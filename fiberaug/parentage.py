@@ -54,7 +54,7 @@ class Seen:
             if found:
                 return not any(self._takes(name, parent.key) for name in found)
             return any(self._find(ref, parent.key) is not None for ref in self._others)
-        name = Path(parent.shard).name
+        name = parent.shard  # a file name: that is what is stamped
         if name in self._refs:
             return self._has(name, parent.key) and not self._takes(name, parent.key)
         return any(ref.name == name for ref in self._others)

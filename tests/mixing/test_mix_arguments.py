@@ -265,3 +265,11 @@ def test_pool_images_of_another_codec_are_warned_of_once(sets, tmp_path, caplog)
     caplog.clear()
     opened(sets["real"], Mix({"gan": str(tmp_path / "jpegs")}, match="pool"))
     assert not messages(caplog, "codec")
+
+
+def test_weights_in_the_order_of_the_sources_are_those_by_name(sets):
+    pools = {"gan": sets["gan"], "other": sets["small"]}
+    by_name = Mix(pools, 0.5, weights={"gan": 3, "other": 1})
+
+    assert Mix(pools, 0.5, weights=[3, 1]).weights == by_name.weights
+    assert Mix(pools, 0.5, weights=(1, 3)).weights != by_name.weights

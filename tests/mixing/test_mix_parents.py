@@ -1,6 +1,7 @@
 """A pool whose parents a training must not see is refused, however it comes in."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,7 @@ def stated(photos, part, how):
     shard, key = photos[1][part][0]
     return {
         "shard": {"key": key, "shard": shard},
+        "path": {"key": key, "shard": f"some/where/{Path(shard).name}"},
         "part": {"key": key, "split": part},
         "key": {"key": key},
     }[how]
@@ -76,14 +78,14 @@ def opened(photos, source, **options):
     )
 
 
-@pytest.mark.parametrize("how", ["shard", "part", "key"])
+@pytest.mark.parametrize("how", ["shard", "path", "part", "key"])
 def test_parents_of_the_validation_part_are_refused(photos, tmp_path, how):
     pool = pool_of(tmp_path, stated(photos, "val", how))
     with pytest.raises(DataRefused, match=r"6 of its samples' parents.*'.*p\d\d'"):
         opened(photos, pool)
 
 
-@pytest.mark.parametrize("how", ["shard", "part", "key"])
+@pytest.mark.parametrize("how", ["shard", "path", "part", "key"])
 def test_parents_of_the_training_part_are_not(photos, tmp_path, how):
     pool = pool_of(tmp_path, stated(photos, "train", how))
     assert opened(photos, pool).mixture is not None
@@ -105,7 +107,8 @@ def test_they_are_found_however_the_pool_is_named(photos, tmp_path, way):
         opened(photos, source)
 
 
-def test_a_share_by_hash_knows_which_keys_it_has(photos, tmp_path):
+@pytest.mark.parametrize("how", ["shard", "key"])
+def test_a_share_by_hash_knows_which_keys_it_has(photos, tmp_path, how):
     whole = {"split": "all"}
     everything = [
         (record.url, record.key)
@@ -122,7 +125,8 @@ def test_a_share_by_hash_knows_which_keys_it_has(photos, tmp_path):
     }
     assert 0 < len(inside) < len(everything)
     for number, (shard, key) in enumerate(everything[:12]):
-        pool = pool_of(tmp_path, {"key": key, "shard": shard}, f"pool{number}")
+        parent = {"key": key} | ({"shard": shard} if how == "shard" else {})
+        pool = pool_of(tmp_path, parent, f"pool{number}")
         if key in inside:
             assert opened(photos, pool, split=("train", 0.5)).mixture is not None
         else:

@@ -13,6 +13,7 @@ from fiberaug import Mix
 from fiberaug.engine import Engine
 from fiberaug.errors import ReplayMismatch
 from fiberaug.mixes import MixUp
+from fiberaug.replaying import open_run
 
 PIPELINE = A.Compose(
     [A.RandomCrop(8, 8), A.HorizontalFlip(), A.GaussNoise(p=1), A.Normalize()]
@@ -186,3 +187,11 @@ def test_real_samples_of_a_run_are_replayed_though_a_pool_is_gone(run, pools):
     shutil.rmtree(pools["diffusion"])
     record, image, _ = next(c for c in cases(batches) if c[0].origin == "real")
     assert torch.equal(fiberaug.replay(record, folder)["image"], image)
+
+
+def test_what_a_run_was_warned_of_is_not_told_again(sets, pools, run, caplog):
+    opened(sets["real"], Mix(pools, 0.6))
+    assert "60 % of the delivered samples" in caplog.text
+    caplog.clear()
+    assert open_run(run[2]).mixture is not None
+    assert "of the delivered samples" not in caplog.text
