@@ -1,6 +1,7 @@
 """Laws of the comparison with a user's loader: right ones pass, planted errors show."""
 
 import json
+import sys
 
 import pytest
 from PIL import Image
@@ -21,6 +22,16 @@ RECIPE = {
     "cpu": [{"RandomResizedCrop": {"size": [24, 24]}}, {"HorizontalFlip": {}}],
 }
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+@pytest.fixture(autouse=True)
+def forget_accelerate():
+    """One of the loaders makes an Accelerator, which later tests would see."""
+    yield
+    module = sys.modules.get("accelerate.state")
+    if module is not None:
+        module.GradientState._reset_state()
+        module.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
