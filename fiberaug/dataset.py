@@ -99,8 +99,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
             are as broken ones, and do not count; without an index they are left out.
         batch_size: Rows of this rank's batches, for a plain torch DataLoader.
         rank: This process's rank. None: torch.distributed, else ``RANK``, else 0.
-        world_size: Number of ranks. None: torch.distributed, else ``WORLD_SIZE``,
-            else 1.
+        world_size: Number of ranks. None: torch.distributed, ``WORLD_SIZE``, or 1.
         cache_dir: Folder of remote shards; None: ``~/.cache/fiberaug``.
         cache_limit: Most bytes that they take up there.
         allow_pipe: Take ``pipe:`` shards: the output of one program, without a shell.
@@ -159,6 +158,7 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         window: int = 4096,
         lanes: int | None = None,
     ) -> None:
+        self.asked = {n: v for n, v in vars().items() if n not in {"self", "__class__"}}
         super().__init__()
         check_arguments(views, record, batch_size, max_errors, on_error)
         on_error = on_error or ("replace" if train else "mask")
@@ -317,8 +317,8 @@ class StreamingDataset(IterableDataset[dict[str, Any]]):
         return self._engine
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the engine behind."""
-        return {**self.__dict__, "_engine": None}
+        """Leave the engine behind, and what only this process makes sets anew of."""
+        return {**self.__dict__, "_engine": None, "asked": {}}
 
     def collate(self, *, mode: str, pad_to: int) -> Collate:
         """Return the worker's half of collating this set's samples.

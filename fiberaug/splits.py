@@ -13,7 +13,7 @@ from fiberaug.shards.index import ShardIndex
 from fiberaug.shards.manifest import Row, fingerprint
 from fiberaug.shards.resolve import ShardSet
 
-__all__ = ["Split", "restrict", "split_numbers"]
+__all__ = ["Split", "interval", "restrict", "split_numbers"]
 
 Split = str | tuple[str, float | Mapping[str, float]]
 _Subset = float | int | str | Collection[str] | None
@@ -45,7 +45,7 @@ def restrict(
         return shards, subset
     if isinstance(split, str):
         return _named(shards, split, parts), subset
-    low, high = _interval(split)
+    low, high = interval(split)
     condition = f"split >= {low!r} and split < {high!r}"
     if subset is None:
         return shards, condition
@@ -80,7 +80,7 @@ def _named(shards: ShardSet, split: str, parts: Mapping[str, Any]) -> ShardSet:
     return replace(shards, refs=refs, fingerprint=fingerprint(rows))
 
 
-def _interval(split: tuple[str, float | Mapping[str, float]]) -> tuple[float, float]:
+def interval(split: tuple[str, float | Mapping[str, float]]) -> tuple[float, float]:
     """Return which part of [0, 1) a name takes.
 
     Raises:

@@ -44,4 +44,5 @@ def test_its_commands_are_verbs_of_the_command_line():
     from fiberaug.cli.main import app
 
     verbs = {command.name for command in app.registered_commands}
+    verbs |= {group.name for group in app.registered_groups}
     assert set(re.findall(r"`fiberaug (\w+)", README)) <= verbs

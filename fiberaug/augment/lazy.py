@@ -15,6 +15,7 @@ import numpy as np
 from albumentations.augmentations.geometric import functional
 from numpy.typing import NDArray
 
+from fiberaug.augment.ours import SIZED_CROPS
 from fiberaug.augment.spec import foreign, leaves
 
 __all__ = ["Box", "Undecoded", "apply_undecoded", "can_wait", "draws_blind", "reach"]
@@ -75,7 +76,7 @@ def can_wait(compose: A.Compose) -> bool:
     found = [leaf for _, leaf in leaves(compose)]
     base = A.BasicTransform
     return (
-        any(type(leaf) in _BLIND for leaf in found)
+        any(map(draws_blind, found))
         and _hands_on(compose)
         # Code that is not the library's could look at the stand-in.
         and all(
@@ -94,7 +95,7 @@ def _hands_on(compose: Any) -> bool:  # noqa: ANN401  # Albumentations has no ty
 
 def draws_blind(leaf: Any) -> bool:  # noqa: ANN401
     """Return whether a transform draws without looking at pixels."""
-    return type(leaf) in _BLIND
+    return type(leaf) in _BLIND or type(leaf) in SIZED_CROPS
 
 
 def apply_undecoded(
@@ -114,7 +115,7 @@ def apply_undecoded(
         image: What the stand-in stands for.
     """
     kind = type(leaf)
-    if kind in _CROPS:
+    if kind in _CROPS or kind in SIZED_CROPS:
         box = params.get("crop_coords")
         if box is not None and not params.get("pad_params") and _inside(box, image):
             return _cropped(leaf, original, params, data, image)
@@ -142,7 +143,7 @@ def _cropped(
     fit = _fit(leaf)
     pixels = image.window(params["crop_coords"], fit)
     out: dict[str, Any]
-    if fit is not None and pixels.shape[2] == 3:
+    if fit is not None and pixels.shape[2] == 3 and type(leaf) not in SIZED_CROPS:
         # What the transform would do, past the library's wrappers: 10 us an image.
         out = {"image": _resized(leaf, pixels, fit)}
     else:
@@ -178,7 +179,8 @@ def _fit(leaf: Any) -> tuple[int, int] | None:  # noqa: ANN401
     """Return (height, width) to which a crop is resized, px; None: it is not."""
     if type(leaf) is A.RandomSizedBBoxSafeCrop:
         return leaf.height, leaf.width
-    return tuple(leaf.size) if type(leaf) in _SIZED else None
+    sized = type(leaf) in _SIZED or type(leaf) in SIZED_CROPS
+    return tuple(leaf.size) if sized else None
 
 
 def _to_side(

@@ -14,7 +14,7 @@ import albumentations as A
 from albumentations.augmentations.mixing.domain_adaptation import BaseDomainAdaptation
 
 from fiberaug.augment.opaque import source_hash
-from fiberaug.augment.ours import OURS
+from fiberaug.augment.ours import OURS, SIZED_CROPS
 from fiberaug.errors import UsageError
 
 __all__ = [
@@ -124,7 +124,9 @@ def foreign(compose: A.Compose) -> list[Any]:
         for _, leaf in leaves(compose)
         if isinstance(leaf, A.Lambda)
         or not (
-            type(leaf) in OURS or type(leaf).__module__.startswith("albumentations.")
+            type(leaf) in OURS
+            or type(leaf) in SIZED_CROPS
+            or type(leaf).__module__.startswith("albumentations.")
         )
     ]
 

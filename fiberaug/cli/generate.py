@@ -37,6 +37,17 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         str | None, typer.Option(help="Training shards that nothing may be a copy of.")
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Of the samples.")] = None,
+    truncation: Annotated[
+        float | None,
+        typer.Option(help="Of a GAN's latents, such as 0.7: less is less varied."),
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What else the generator understands; VALUE is JSON or text.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a pool of synthetic samples, with where each comes from.
@@ -59,10 +70,35 @@ def command(  # noqa: PLR0917  # Typer makes options of them
             classes=names, seed=seed, batch_size=batch_size, processes=processes,
             encoding=encode, shard_size=shard_size, dedupe=not keep_duplicates,
             against=against, licence=licence, progress=not as_json,
+            conditions=_conditions(condition or [], truncation),
         )  # fmt: skip
     _report(pool, as_json=as_json)
     if pool.file.state == "short":
         raise typer.Exit(3)
+
+
+def _conditions(pairs: list[str], truncation: float | None) -> dict[str, Any]:
+    """Return what the generator is told, by name.
+
+    Raises:
+        UsageError: A pair is no NAME=VALUE, or a name comes twice.
+    """
+    import json
+
+    from fiberaug.errors import UsageError
+
+    found: dict[str, Any] = {} if truncation is None else {"truncation": truncation}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--condition must be NAME=VALUE, got {pair!r:.80}")
+        if name in found:
+            raise UsageError(f"the condition {name} is given twice")
+        try:
+            found[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            found[name] = text
+    return found
 
 
 def _report(pool: "Pool", *, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from fiberaug.cli import (
     quarantine,
     replay,
     seekable,
+    train,
     verify,
 )
 from fiberaug.errors import DataRefused, FiberAugError, StoreError, UsageError
@@ -103,6 +104,14 @@ _OTHERS = (index, verify, info, doctor, bench, replay, audit, quarantine, demo)
 for module in (*_RESUMES, *_OTHERS):
     verb = module.__name__.rpartition(".")[2]
     app.command(name=verb)(_guarded(module.command, resumes=module in _RESUMES))
+
+
+trainings = typer.Typer(
+    help="Train a generator on your photos.", no_args_is_help=True,
+    pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+trainings.command(name="gan")(_guarded(train.gan, resumes=True))
+app.add_typer(trainings, name="train")
 
 
 def main() -> None:

@@ -24,6 +24,11 @@ _MOST_BYTES = 2**20
 
 Opener = Callable[[Path, Mapping[str, Any]], ImageGenerator]
 _kinds: dict[str, Opener] = {}
+_SHIPPED = {
+    "gan": ("fiberaug.synthetic.gans", "open_gan"),
+    "gan-own": ("fiberaug.synthetic.gans", "refuse_own"),
+}
+"""Kinds of this package, imported when one is opened."""
 
 
 def register(kind: str, opener: Opener) -> None:
@@ -37,7 +42,7 @@ def register(kind: str, opener: Opener) -> None:
     Raises:
         UsageError: The kind is there already.
     """
-    if kind in _kinds:
+    if kind in _kinds or kind in _SHIPPED:
         raise UsageError(f"the kind {kind!r} of generators is there already")
     _kinds[kind] = opener
 
@@ -76,14 +81,22 @@ def load(dir: str | Path) -> ImageGenerator:  # noqa: A002  # its public name
     if not 1 <= said["v"] <= _VERSION:
         raise DataRefused(f"{path} has version {said['v']}, this release reads 1")
     kind = said.get("kind")
-    opener = _kinds.get(kind) if isinstance(kind, str) else None
+    opener = _opener(kind) if isinstance(kind, str) else None
     if opener is None:
-        known = ", ".join(sorted(_kinds)) or "none so far"
+        known = ", ".join(sorted({*_kinds, *_SHIPPED}))
         raise DataRefused(
             f"{path} is of kind {kind!r:.80}; known kinds: {known}. A generator of"
             " your own code is given as module:function"
         )
     return opener(folder, said)
+
+
+def _opener(kind: str) -> Opener | None:
+    if kind not in _SHIPPED:
+        return _kinds.get(kind)
+    module, name = _SHIPPED[kind]
+    opener: Opener = getattr(importlib.import_module(module), name)
+    return opener
 
 
 def load_code(spec: str) -> ImageGenerator:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from fiberaug.cli.main import app
 from fiberaug.shards.manifest import MARK
+from fiberaug.synthetic.pool import Pool
 
 
 class Chatty(Shapes):
@@ -108,3 +109,49 @@ def test_a_pool_that_stays_short_is_code_3_and_is_there(tmp_path):
     assert result.exit_code == 3
     assert json.loads(result.stdout)["state"] == "short"
     assert "6 synthetic samples of 12" in call("info", tmp_path / "p").output
+
+
+def test_conditions_reach_the_generator(tmp_path):
+    more = ("--condition", "dark=40", "--json")
+    result = generate("Shapes", tmp_path / "dark", *more)
+    plain = generate("Shapes", tmp_path / "plain", "--json")
+
+    assert result.exit_code == plain.exit_code == 0
+    samples = [
+        stated.params.others for _, _, stated in Pool.open(tmp_path / "dark").samples()
+    ]
+    assert samples == [{"dark": 40}] * 12
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--condition", "dark"], "must be NAME=VALUE, got 'dark'"),
+        (["--condition", "a b=1"], "must be NAME=VALUE"),
+        (["--condition", "dark=1", "--condition", "dark=2"], "dark is given twice"),
+        (["--truncation", 1, "--condition", "truncation=2"], "truncation is given tw"),
+    ],
+)
+def test_a_condition_that_is_none_is_refused(tmp_path, more, message):
+    result = generate("Shapes", tmp_path / "p", *more)
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_gan_is_sampled_with_truncation(tmp_path):
+    from fiberaug.models import Generator
+    from fiberaug.synthetic.gans import GANGenerator
+
+    gan = GANGenerator(Generator(8, 2, 1, width=2, z_dim=4), classes=("a", "b"))
+    gan.save(tmp_path / "gan")
+    pool = tmp_path / "pool"
+    result = call(
+        "generate", tmp_path / "gan", "--per-class", 3, "--out", pool, "--truncation",
+        0.7, "--json",
+    )  # fmt: skip
+
+    assert result.exit_code == 0
+    found = [stated for _, _, stated in Pool.open(pool).samples()]
+    assert [one.params.others for one in found] == [{"truncation": 0.7}] * 6
+    assert {one.generator.kind for one in found} == {"gan"}

@@ -1,0 +1,28 @@
+"""Train generators on the memory that there is.
+
+Every name is loaded when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fiberaug.training.gan import GANTrainer
+    from fiberaug.training.plans import Plan
+
+__all__ = ["GANTrainer", "Plan"]
+
+_HOMES = {"gan": ("GANTrainer",), "plans": ("Plan",)}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
+    if name not in __all__:
+        raise AttributeError(f"module 'fiberaug.training' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"fiberaug.training.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
