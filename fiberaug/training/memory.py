@@ -17,7 +17,8 @@ _SHARE = 0.85  # of what is free, where no budget is given
 _SIGNS = (
     "out of memory", "can't allocate memory", "cannot allocate memory",
     "not enough memory", "cublas_status_alloc_failed", "std::bad_alloc",
-    "could not create a memory", "cudnn_status_alloc_failed",
+    "could not create a memory", "could not create a primitive",
+    "cudnn_status_alloc_failed",
 )  # fmt: skip
 
 
