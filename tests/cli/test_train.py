@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import fiberaug
@@ -18,7 +19,7 @@ def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("train") / "shards"
     rng = np.random.default_rng(0)
     with fiberaug.ShardWriter(folder, classes=("dark", "light")) as writer:
-        for i in range(120):
+        for i in range(210):
             image = rng.integers(0, 100, (24, 32, 3), dtype=np.uint8) + 100 * (i % 2)
             image = image.astype(np.uint8)
             writer.write({"__key__": f"{i:03d}", "image": image, "label": i % 2})
@@ -53,6 +54,41 @@ def test_the_same_command_goes_on_and_what_it_made_is_generated_from(shards, tmp
     assert made.exit_code == 0, made.output
     pool = fiberaug.Pool.open(tmp_path / "pool")
     assert pool.counts == {"dark": 3, "light": 3}
+
+
+def test_what_is_asked_for_is_what_is_trained_with(shards, tmp_path):
+    out = tmp_path / "run"
+    done = train(
+        shards, out, "--train-images", 16, "--loss", "bce", "--seed", 2**40, "--gamma",
+        "cosine 0.5 0.25", "--lr", "linear 0.004 0", "--licence", "CC0-1.0",
+        "--unconditional", "--held-out", 0, "--channels", 1, "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    told = json.loads((out / "generator" / "generator.json").read_text())
+    notes, options = told["notes"], told["notes"]["options"]
+    assert (options["loss"], options["seed"]) == ("bce", 2**40)
+    assert (options["gamma"], options["lr"]) == ("cosine 0.5 0.25", "linear 0.004 0")
+    assert notes["licence"] == "CC0-1.0"
+    assert notes["trained_on"]["photos"] == 210
+    assert told["classes"] == []
+    assert [told["config"][name] for name in ("classes", "channels", "width")] == [
+        0, 1, 4,
+    ]  # fmt: skip
+    identity = latest(out).facts["identity"]
+    assert identity["batch_size"] == 8
+    assert identity["data"]["seed"] == 2**40
+
+
+def test_the_first_weights_are_of_the_seed(shards, tmp_path):
+    found = []
+    for number, seed in enumerate((1, 1, 2)):
+        torch.manual_seed(number)  # whatever the program drew before
+        out = tmp_path / str(number)
+        done = train(shards, out, "--train-images", 8, "--seed", seed)
+        assert done.exit_code == 0, done.output
+        found.append(latest(out).tensors["generator"]["basis"])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
 
 
 def test_a_plan_is_read_by_scripts(shards, tmp_path):

@@ -26,6 +26,16 @@ class Demanding(nn.Module):
         return z
 
 
+class Configured(nn.Module):
+    """One of this library's, whose latents are flat whatever its first layer is."""
+
+    config, z_dim = object(), 6
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Conv2d(4, 3, 1)
+
+
 def test_conditions_are_given_under_the_names_that_a_module_has():
     z, labels, places = torch.zeros(1), torch.ones(1), torch.full((1, 3), 2.0)
 
@@ -46,6 +56,7 @@ def test_a_module_that_needs_more_is_refused():
     [
         (Generator(8, width=2, z_dim=5), (5,)),
         (nn.Sequential(nn.Linear(7, 3)), (7,)),
+        (Configured(), (6,)),
         (nn.Sequential(nn.ConvTranspose2d(9, 3, 4)), (9, 1, 1)),
     ],
 )

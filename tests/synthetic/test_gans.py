@@ -289,6 +289,32 @@ def test_what_a_stranger_wrote_is_refused(gan, tmp_path, change, message):
         fiberaug.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"v": 2}, "reads version 1"),
+        ({"kind": "vae"}, "no kind|kind 'vae'"),
+        ({"classes": ["a", "a", "b"]}, "different texts"),
+        ({"classes": ["a", "b"]}, "2 names for 3 classes"),
+    ],
+)
+def test_a_description_that_contradicts_itself_is_refused(
+    gan, tmp_path, change, message
+):
+    path = gan.save(tmp_path) / "generator.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataRefused, match=message):
+        GANGenerator.open(tmp_path)
+
+
+@pytest.mark.parametrize("latent", [[], [1] * 5, [0], [2**21], ["6"], [True]])
+def test_a_latent_of_no_sound_shape_is_refused(tmp_path, latent):
+    path = GANGenerator(Own()).save(tmp_path) / "generator.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"latent": latent}))
+    with pytest.raises(DataRefused, match="latent must be 1 to 4 sides"):
+        GANGenerator.of(Own(), tmp_path)
+
+
 def test_a_network_that_is_far_larger_than_its_file_takes_no_memory(gan, tmp_path):
     folder = changed(gan, tmp_path, width=1024)
     with pytest.raises(StateMismatch, match="basis is F32"):
@@ -366,6 +392,14 @@ def test_windows_are_not_exported(tmp_path):
     gan = GANGenerator(network(places=True), classes=NAMES)
     with pytest.raises(UsageError, match="needs places"):
         gan.export(tmp_path / "gan.pt2")
+
+
+def test_places_are_of_all_bits_of_a_seed_and_not_those_of_its_latent():
+    frames = Frames.of({"scales": [1, 8]})
+    one, two = frames.draw([5, 5 + 2**40], None)
+    assert (one != two).all()
+    first = np.random.default_rng(5).random(3)  # what a latent begins with
+    assert not np.isclose((one[:2] + 1) / 2, first[:2]).any()
 
 
 def test_windows_are_drawn_where_they_lie_within_the_photo():

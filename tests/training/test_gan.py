@@ -318,30 +318,6 @@ def test_the_generator_that_was_judged_best_is_returned(tmp_path):
     assert np.array_equal(best.generate([3], [1]), opened.generate([3], [1]))
 
 
-def test_what_is_asked_for_is_what_is_trained_with(tmp_path):
-    given = {
-        "loss": "bce", "gamma": 0.1, "lr": "linear 0.004 0", "critic_lr": 0.002,
-        "betas": (0.1, 0.2), "critic_steps": 3, "augment": "color",
-        "augment_share": 0.25, "half_life": 10.0, "seed": 2**40,
-    }  # fmt: skip
-    out = tmp_path / "run"
-    GANTrainer(
-        *networks(), photos(400), out=out, licence="CC0-1.0", save_every=16,
-        held_out=0.25, **QUICK, **given,
-    ).train(images=40)  # fmt: skip
-    notes = json.loads((out / "generator/generator.json").read_text())["notes"]
-    expected = json.loads(json.dumps(given))
-    assert notes["options"] == expected
-    assert notes["licence"] == "CC0-1.0"
-    assert 250 < notes["trained_on"]["photos"] < 350  # by hash, not by count
-    told = latest(out).facts["identity"]
-    assert told["options"] == expected
-    assert told["batch_size"] == 8
-    assert told["data"]["seed"] == 2**40
-    kept = sorted(int(one.name) for one in (out / "state").iterdir())
-    assert kept == [32, 40]
-
-
 def test_windows_of_large_photos_are_trained_on_with_their_places(tmp_path):
     images, labels = photos(24, (48, 64))
     generator = GANTrainer(
@@ -351,5 +327,11 @@ def test_windows_of_large_photos_are_trained_on_with_their_places(tmp_path):
     assert told["scales"] == [1.0, 6.0]
     assert told["photo_px"] == [48, 64]
     assert generator.generate([1, 2], [0, 1]).shape == (2, 8, 8, 3)
+    GANTrainer(
+        *networks(places=True), (images, labels), out=tmp_path / "scaled",
+        scales=(2.0, 4.0), **QUICK,
+    ).train(images=8)  # fmt: skip
+    other = json.loads((tmp_path / "scaled/generator/generator.json").read_text())
+    assert other["notes"]["scales"] == [2.0, 4.0]
     placed = generator.generate([1, 1], [0, 0], places=[[0, 0, 0], [0.5, 0, 2]])
     assert not np.array_equal(placed[0], placed[1])

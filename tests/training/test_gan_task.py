@@ -22,7 +22,7 @@ from fiberaug.training.networks import Network
 from fiberaug.training.ranking import Ranks
 from fiberaug.training.stepping import GANStep, Share
 
-ROWS, SIDE, TOTAL = 4, 8, 64
+ROWS, SIDE, TOTAL = 4, 8, 1_600
 
 
 def _networks():
@@ -95,7 +95,7 @@ def test_a_step_is_the_critics_then_the_generators_then_the_averages(loss):
 
     share = Share(0, ROWS)
     for step in range(4):
-        nimg, batch = step * ROWS, _batch(step)
+        nimg, batch = 100 + 350 * step, _batch(step)  # to where 30 images are less
         gamma = options.gamma_at(nimg, TOTAL, pixels=SIDE * SIDE, rows=ROWS)
         betas = options.betas_at(nimg, TOTAL)
         stepper.critic_half(batch, step=step, share=share, gamma=gamma)
@@ -239,6 +239,17 @@ def test_networks_that_draw_by_themselves_draw_from_the_step():
         assert torch.equal(torch.get_rng_state(), before)
         made.append(task.tensors())
     _same(*made)
+
+
+def test_networks_that_draw_by_themselves_draw_anew_at_each_step():
+    seen = []
+    critic = Dropping()
+    critic.net[1].register_forward_hook(lambda _, given, out: seen.append(out == 0))
+    task = _task(networks=(_networks()[0], critic), augment="")
+    _go(task, 0, 2)
+    half = len(seen) // 2
+    assert half > 1
+    assert not torch.equal(seen[0], seen[half])
 
 
 class Together(Ranks):

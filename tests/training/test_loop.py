@@ -298,9 +298,9 @@ class Finds(Watch):
 def test_what_a_watcher_found_stays_until_it_finds_another(tmp_path):
     watcher = Finds({2: None, 5: None})
     _loop(tmp_path, watcher=watcher, total=16).run()
-    again = Finds({5: None})
+    again = Finds({6: None})
     _loop(tmp_path, watcher=again, total=28).run()
-    kids = [None, 2.0, 2.0, 2.0, 5.0, 5.0, 5.0]
+    kids = [None, 2.0, 2.0, 2.0, 2.0, 6.0, 6.0]
     assert again.steps == [[step + 1, kid] for step, kid in enumerate(kids)]
 
 
@@ -406,6 +406,23 @@ def test_weights_that_are_not_finite_go_back_before_anybody_looks(tmp_path):
 
 def _finite(view):
     assert view.task.finite()
+
+
+def test_the_first_step_can_be_taken_back(tmp_path):
+    task = Mean()
+    _loop(tmp_path, task=task, watcher=Watch({1: _rewind_once}), save_every=40).run()
+    assert [step for step, _ in task.said] == [0, *range(10)]
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    def interrupt(view):
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        _loop(tmp_path, watcher=Watch({3: interrupt})).run()
+    assert latest(tmp_path).facts["step"] == 3
 
 
 def test_nothing_to_show_is_refused(tmp_path):

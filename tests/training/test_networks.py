@@ -54,6 +54,42 @@ def test_a_network_gets_the_conditions_that_it_names():
     assert not network.placed
 
 
+class Placed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Linear(3, 12)
+        self.z_dim = 12
+
+    def forward(self, z, positions):
+        return (z * self.table(positions)).view(-1, 3, 2, 2)
+
+
+def test_a_network_gets_the_places_of_its_rows():
+    places = torch.randn(4, 3)
+    network, z = Network(Placed(), "generator"), torch.randn(2, 12)
+    some = Conditions(torch.zeros(4), places).rows(slice(1, 3))
+    expected = (z * network.module.table(places[1:3])).view(2, 3, 2, 2)
+    assert torch.equal(network(z, some), expected)
+    assert (network.conditioned, network.placed) == (False, True)
+
+
+def test_a_network_of_ours_takes_what_it_is_made_for():
+    for classes, places in ((0, False), (3, True)):
+        made = Generator(8, classes, width=4, places=places)
+        network = Network(made, "generator")
+        assert (network.conditioned, network.placed) == (classes > 0, places)
+
+
+def test_windows_are_for_where_either_network_takes_places():
+    def places(generator, critic):
+        made = Generator(8, width=4, places=generator)
+        return shapes_of(made, Critic(8, width=4, places=critic)).places
+
+    assert places(True, False)  # noqa: FBT003  # which of them
+    assert places(False, True)  # noqa: FBT003
+    assert not places(False, False)  # noqa: FBT003
+
+
 def test_a_network_that_needs_something_else_is_refused_by_its_name():
     with pytest.raises(UsageError, match="temperature"):
         Network(Needy(), "generator")

@@ -8,7 +8,7 @@ import torch
 from fiberaug.models import Critic, Generator
 from fiberaug.training.gan_options import GANOptions
 from fiberaug.training.levers import Levers
-from fiberaug.training.plans import Workload, plan_for
+from fiberaug.training.plans import Workload, plan_for, with_time
 from fiberaug.training.shapes import shapes_of
 
 MIB = 2**20
@@ -33,7 +33,8 @@ def plan(work, **options):
 def test_processes_that_read_photos_take_of_the_same_memory(work):
     alone = plan(work)
     with_them = plan(work, workers_bytes=300 * MIB)
-    assert abs(with_them.peak - alone.peak - 300 * MIB) < 8 * MIB
+    # what is added for doubt grows with the whole; what the process has varies
+    assert 270 * MIB < with_them.peak - alone.peak < 340 * MIB
 
 
 def test_batches_that_wait_are_counted(work):
@@ -54,10 +55,25 @@ def test_levers_are_taken_until_it_fits_and_named(work):
     assert any("micro-batches" in one for one in found.said)
 
 
-def test_a_step_without_the_generators_half_is_not_the_worst(work):
-    """A network that takes five steps of its critic is planned with the sixth part."""
-    often = replace(work, options=GANOptions(critic_steps=5))
-    assert abs(plan(often).peak - plan(work).peak) < MIB
+def test_a_step_in_which_a_large_generator_learns_is_the_worst(work):
+    """Of one that learns at every fifth step of its critic, too."""
+    wide = replace(work, generator=Generator(16, 2, 3, 48))
+    often = replace(wide, options=GANOptions(critic_steps=5))
+    one, other = (some.needs(Levers(), base=0, beside=0) for some in (wide, often))
+    assert abs(one / other - 1) < 0.01
+
+
+def test_rows_that_wait_for_their_part_are_counted(work):
+    found = [
+        replace(work, rows=rows).needs(Levers(micro_batches=rows), base=0, beside=0)
+        for rows in (64, 1_064)
+    ]
+    rows = 1_000 * 16 * 16 * 3 * 4
+    assert rows <= found[1] - found[0] < 1.3 * rows
+
+
+def test_the_time_is_that_of_all_images(work):
+    assert with_time(plan(work, images=600), 0.5).seconds == 300
 
 
 def test_a_plan_counts_states_and_generators_on_the_disk(work):

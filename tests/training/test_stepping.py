@@ -148,6 +148,12 @@ def test_a_half_makes_small_what_its_paper_says(loss, half):
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
+def test_a_difference_of_two_logits_is_not_taken_in_bfloat16():
+    _, usual = _gradients("rpgan", Levers(finite_difference=True))
+    _, rounded = _gradients("rpgan", Levers(finite_difference=True, bf16=True))
+    assert rounded["penalty"] == pytest.approx(usual["penalty"], rel=0.05)
+
+
 def test_figures_tell_how_far_the_critic_is():
     """A critic that gives real photos more: the gap is above 0, and all are right."""
     generator, _ = _networks()
