@@ -6,11 +6,11 @@ bounds or fields, or with another release of Albumentations or Kornia.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from fiberaug.augment.schema import recipe_schema
+from fiberaug.files import write_atomically
 from fiberaug.gpu.schema import gpu_schema
 from fiberaug.mixes.building import mix_schemas
 from fiberaug.recipe import MOST_OPERATIONS
@@ -56,15 +56,9 @@ def provenance_schema() -> dict[str, Any]:
 
 
 def _write(name: str, schema: dict[str, Any]) -> None:
-    text = json.dumps(schema, indent=1) + "\n"
-    path = _FOLDER / f"{name}.json"
     _FOLDER.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    text = json.dumps(schema, indent=1) + "\n"
+    write_atomically(_FOLDER / f"{name}.json", text.encode())
 
 
 if __name__ == "__main__":

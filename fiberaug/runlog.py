@@ -16,12 +16,12 @@ from typing import Any, BinaryIO, Self
 
 from fiberaug import runlog_table
 from fiberaug.errors import DataRefused, StoreError, UsageError
+from fiberaug.files import write_atomically
 from fiberaug.making import Failure
 from fiberaug.params import encode
 from fiberaug.record import Record
 from fiberaug.runlog_frames import mend, pack_lines, read_lines
 from fiberaug.runlog_table import KINDS, Line
-from fiberaug.shards.manifest import write_atomically
 
 __all__ = ["MANIFEST", "QUARANTINE", "RecordLog", "read_manifest"]
 

@@ -20,8 +20,9 @@ from fiberaug.demo.stopping import FIRST_WORKERS, NEXT_WORKERS, begin, go_on
 from fiberaug.demo.telling import Findings, tell
 from fiberaug.demo.wording import size_text
 from fiberaug.errors import StoreError, UsageError
+from fiberaug.files import write_atomically
 from fiberaug.jobs.conversion import convert
-from fiberaug.shards.manifest import Manifest, write_atomically
+from fiberaug.shards.manifest import Manifest
 
 __all__ = ["run_demo"]
 

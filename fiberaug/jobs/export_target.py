@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fiberaug.errors import StoreError, UsageError
-from fiberaug.shards.manifest import write_atomically
+from fiberaug.files import write_atomically
 
 __all__ = ["ERRORS", "ExportTarget"]
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from fiberaug.bars import ProgressBar
 from fiberaug.errors import StoreError, UsageError
+from fiberaug.files import write_atomically
 from fiberaug.jobs.describing import Describer
 from fiberaug.shards.cache import ShardCache
 from fiberaug.shards.index import ShardIndex, read_head
-from fiberaug.shards.manifest import FILE, Manifest, write_atomically
+from fiberaug.shards.manifest import FILE, Manifest
 from fiberaug.shards.reader import build_index, map_file
 from fiberaug.shards.resolve import SIDE_CAR, list_names
 from fiberaug.shards.urls import file_name, is_remote, redact

@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from fiberaug.bars import ProgressBar
 from fiberaug.errors import DataRefused, FiberAugError, ShardDamaged, StoreError
+from fiberaug.files import write_atomically
 from fiberaug.jobs.items import Source
 from fiberaug.jobs.plain_looking import WITH_SIDE_FILES, Looked, look_at, side_files
 from fiberaug.jobs.plain_rows import PlainRow, PlainRows, pack_rows
 from fiberaug.jobs.plain_shard import ROWS, changed_ns, place_of
 from fiberaug.shards.index import IndexBuilder, ShardIndex
-from fiberaug.shards.manifest import FILE, Manifest, ShardEntry, write_atomically
+from fiberaug.shards.manifest import FILE, Manifest, ShardEntry
 from fiberaug.shards.resolve import SIDE_CAR
 
 __all__ = ["NAME", "SAMPLES", "Known", "find_index"]

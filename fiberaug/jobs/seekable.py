@@ -10,19 +10,14 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from fiberaug.errors import StoreError, UsageError
+from fiberaug.files import write_atomically
 from fiberaug.jobs.converting import Bar
 from fiberaug.jobs.crew import run_jobs
 from fiberaug.jobs.job import available_cores
 from fiberaug.jobs.restarting import check_tool
 from fiberaug.jobs.seekable_shard import ShardNote, make_shard_seekable
 from fiberaug.shards.index import read_head
-from fiberaug.shards.manifest import (
-    FILE,
-    SEEKING,
-    Manifest,
-    ShardEntry,
-    write_atomically,
-)
+from fiberaug.shards.manifest import FILE, SEEKING, Manifest, ShardEntry
 from fiberaug.shards.resolve import SIDE_CAR, expand
 
 __all__ = ["MadeSeekable", "make_seekable"]

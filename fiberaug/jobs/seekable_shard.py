@@ -22,11 +22,12 @@ from fiberaug.decode.header import read_header
 from fiberaug.decode.opencv import decode_rgb
 from fiberaug.decode.restarts import segment_lengths
 from fiberaug.errors import DataRefused, StoreError
+from fiberaug.files import write_atomically
 from fiberaug.jobs.crew import check_wanted, count
 from fiberaug.jobs.describing import image_extension
 from fiberaug.jobs.restarting import Marked, State, mark
 from fiberaug.shards.index import DECODES, Facts, Field, IndexBuilder, ShardIndex
-from fiberaug.shards.manifest import SEEKING, write_atomically
+from fiberaug.shards.manifest import SEEKING
 from fiberaug.shards.naming import split_name
 from fiberaug.shards.reader import check_bytes, map_file
 from fiberaug.shards.resolve import SIDE_CAR

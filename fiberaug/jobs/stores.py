@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from fiberaug.errors import StoreError, UsageError
+from fiberaug.files import write_atomically
 from fiberaug.jobs.unit import Unit, Written
 from fiberaug.shards.buckets import file_system, work
-from fiberaug.shards.manifest import write_atomically
 from fiberaug.shards.netpolicy import Passing
 from fiberaug.shards.urls import check_url, redact, scheme
 

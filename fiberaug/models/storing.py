@@ -1,7 +1,6 @@
 """Weights on disk: safetensors and nothing else, written whole, read with suspicion."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from safetensors.torch import save
 from torch import nn
 
 from fiberaug.errors import DataRefused, StateMismatch, StoreError, UsageError
+from fiberaug.files import write_atomically
 from fiberaug.sizes import format_bytes
 
-__all__ = ["load_weights", "save_network", "weights_sha256", "write_whole"]
+__all__ = ["load_weights", "save_network", "weights_sha256"]
 
 _HEADER_EACH, _HEADER_BASE = 1024, 2**16  # bytes that names and shapes may take
 
@@ -33,7 +33,7 @@ def save_network(folder: str | Path, name: str, module: nn.Module) -> str:
         StoreError: The file cannot be written; what was there before still is.
     """
     content = _content(module)
-    write_whole(Path(folder) / f"{name}.safetensors", content)
+    write_atomically(Path(folder) / f"{name}.safetensors", content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -44,24 +44,6 @@ def weights_sha256(module: nn.Module) -> str:
         UsageError: The module has no weights.
     """
     return hashlib.sha256(_content(module)).hexdigest()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file: to a sibling, synced and renamed.
-
-    Raises:
-        StoreError: It cannot be written; what was there before still is.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
 def load_weights(path: str | Path, module: nn.Module, *, sha256: str = "") -> None:

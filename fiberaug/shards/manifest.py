@@ -1,7 +1,6 @@
 """``dataset.json``: what a folder of shards holds; written last, read alone."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -18,7 +17,6 @@ __all__ = [
     "Row",
     "ShardEntry",
     "fingerprint",
-    "write_atomically",
 ]
 
 FILE = "dataset.json"
@@ -29,29 +27,6 @@ SEEKING = ".seekable"
 Row = tuple[object, ...]
 """(name, bytes, samples or None, digest or None) of a shard."""
 SCHEMA = 1
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all: sibling, sync, rename.
-
-    Raises:
-        StoreError: The file cannot be written; nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise StoreError(
-            f"cannot write {path} ({len(data)} bytes): {error.strerror or error}",
-            stage="write",
-        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,9 @@ from fiberaug.errors import (
     StoreError,
     UsageError,
 )
+from fiberaug.files import write_atomically
 from fiberaug.shards.index import Field, IndexBuilder, ShardIndex
-from fiberaug.shards.manifest import ShardEntry, write_atomically
+from fiberaug.shards.manifest import ShardEntry
 from fiberaug.shards.naming import sample_too_large, split_name
 from fiberaug.shards.reader import Describe, build_index, map_file
 from fiberaug.shards.tar import Limits, check_name

@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from fiberaug.errors import DataRefused, LimitExceeded, StoreError, UsageError
+from fiberaug.files import write_atomically
 from fiberaug.models.config import GeneratorConfig
-from fiberaug.models.storing import load_weights, save_network, write_whole
+from fiberaug.models.storing import load_weights, save_network
 from fiberaug.synthetic.gan_places import Frames
 
 __all__ = ["OWN", "SHIPPED", "GANFile", "read_gan_file", "save_gan", "weights_into"]
@@ -75,7 +76,7 @@ def save_gan(folder: Path, module: nn.Module, file: GANFile) -> Path:
     except OSError as error:
         raise StoreError(f"cannot make {folder}: {error.strerror}") from error
     digest = save_network(folder, _NAME, module)
-    write_whole(folder / _FILE, _plain(replace(file, sha256=digest).to_dict()))
+    write_atomically(folder / _FILE, _plain(replace(file, sha256=digest).to_dict()))
     return folder
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fiberaug.shards.manifest import write_atomically
+from fiberaug.files import write_atomically
 from fiberaug.training.contracts import Verdict, View
 from fiberaug.training.curves import draw_curves
 from fiberaug.training.notes import Notes

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberaug.errors import UsageError
-from fiberaug.shards.manifest import write_atomically
+from fiberaug.files import write_atomically
 from fiberaug.training.contracts import Photos, Verdict, View
 from fiberaug.training.pace import Pace
 from fiberaug.training.tiles import Row, columns_of, lay_out

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from fiberaug.errors import UsageError
-from fiberaug.shards.manifest import write_atomically
+from fiberaug.files import write_atomically
 
 __all__ = ["JudgeNetwork", "read_network", "write_network"]
 

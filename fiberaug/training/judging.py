@@ -14,8 +14,8 @@ from torch import nn
 from fiberaug.errors import StateMismatch, UsageError
 from fiberaug.evaluate.extracting import extractor_of
 from fiberaug.evaluate.feeding import device_of
+from fiberaug.files import write_atomically
 from fiberaug.seeding import check_seed
-from fiberaug.shards.manifest import write_atomically
 from fiberaug.training.conditioned import outputs_of
 from fiberaug.training.contracts import Photos, Source, Verdict, View
 from fiberaug.training.judges import read_network, write_network

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fiberaug.errors import DataRefused, StoreError
-from fiberaug.shards.manifest import write_atomically
+from fiberaug.files import write_atomically
 
 __all__ = ["Table", "read_table"]
 

@@ -1,17 +1,11 @@
 """Laws of ``dataset.json``: whole or not there, and never a path out of the folder."""
 
-import errno
 import json
 
 import pytest
 
 from fiberaug.errors import SecurityRefused, ShardDamaged, StoreError
-from fiberaug.shards.manifest import (
-    Manifest,
-    ShardEntry,
-    fingerprint,
-    write_atomically,
-)
+from fiberaug.shards.manifest import Manifest, ShardEntry, fingerprint
 
 ENTRY = ShardEntry(
     name="shard-000000.tar",
@@ -105,32 +99,6 @@ def test_what_is_no_data_set_is_refused_in_one_line(tmp_path, content):
 def test_a_missing_file_is_a_store_error(tmp_path):
     with pytest.raises(StoreError, match=r"dataset\.json"):
         Manifest.read(tmp_path)
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    write_atomically(path, b"old")
-
-    def full(_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StoreError, match="No space left"):
-        write_atomically(path, b"new")
-
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_an_interrupt_leaves_no_temporary_file(tmp_path, monkeypatch):
-    def interrupted(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("os.fsync", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(tmp_path / "a.json", b"new")
-
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_fingerprint_depends_on_every_part_and_on_the_order():
