@@ -171,18 +171,19 @@ class GANTask:
         """Step one network on the gradient of all ranks."""
         module, optimiser = self.modules()[name], self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
-        figures, failed = {}, None
+        figures: dict[str, torch.Tensor] = {}
+        failed = ""
         try:
             figures = gradients()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            failed = error
-        if self.ranks.any(failed is not None):
+            # its text alone: an error that a variable of its own frames holds keeps
+            # all tensors of these frames
+            failed = str(error) or type(error).__name__
+        if self.ranks.any(bool(failed)):
             optimiser.zero_grad(set_to_none=True)
-            raise MemoryError(
-                "another rank has no memory left" if failed is None else str(failed)
-            )
+            raise MemoryError(failed or "another rank has no memory left")
         self.ranks.sum_(one.grad for one in module.parameters())
         for group in optimiser.param_groups:
             group["lr"] = self._lr(name, nimg)
@@ -245,19 +246,12 @@ class GANTask:
             module.load_state_dict(tensors[name])
         for name, optimiser in self.optimisers.items():
             optimiser.state.clear()
-            found = tensors.get(f"adam_{name}", {})
-            for weight, one in self.modules()[name].named_parameters():
-                own = {
-                    key.rpartition("/")[2]: value
-                    for key, value in found.items()
-                    if key.rpartition("/")[0] == weight
-                }
-                optimiser.state[one] = {
-                    what: value if what == "step" else value.to(one.device)
-                    for what, value in own.items()
-                }
-                if not own:
-                    del optimiser.state[one]
+            weights = dict(self.modules()[name].named_parameters())
+            for key, value in tensors.get(f"adam_{name}", {}).items():
+                weight, _, what = key.rpartition("/")
+                one = weights[weight]
+                moved = value if what == "step" else value.to(one.device)
+                optimiser.state[one][what] = moved
         self.slowed = float(facts["slowed"])
         self.levers = self.levers.with_those_of(Levers(**facts["levers"]))
         self._half_done = -1

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fiberaug.allocator import give_back_freed_memory
 from fiberaug.errors import StateMismatch, UsageError
 from fiberaug.training.contracts import RealBatch, Source, Task, Verdict, View, Watcher
 from fiberaug.training.memory import is_out_of_memory
@@ -211,6 +212,7 @@ class Loop:
                         "there is no memory left for a step, and no lever: make the"
                         f" networks narrower or the images smaller ({error})"
                     ) from error
+            give_back_freed_memory()
             note = f"out of memory in step {view.step}: goes on with {said}"
             _log.warning(note)
             view.notes.append(note)

@@ -36,7 +36,7 @@ ATTRIBUTES = {
 RISKY = {f"{module}.{name}" for module, names in ATTRIBUTES.items() for name in names}
 KEYWORDS = {"shell", "allow_pickle", "trust_remote_code"}
 ALLOWED = {
-    "allocator.py": {"ctypes.CDLL": "this process itself: mallopt of its C library"},
+    "allocator.py": {"ctypes.CDLL": "this process itself: its C library's allocator"},
     "transport.py": {
         "pickle.loads": "exceptions that our own workers send through torch's pipe",
     },

@@ -29,7 +29,7 @@ def test_a_window_lies_inside_of_its_photo(photo, size, scales, numbers) -> None
 
 @given(
     st.tuples(st.integers(256, 5_000), st.integers(256, 5_000)),
-    WANTED, SCALES, NUMBERS,
+    WANTED, SCALES.filter(lambda scales: scales is None or scales[0] >= 0.25), NUMBERS,
 )  # fmt: skip
 def test_a_window_has_the_aspect_of_the_size_to_a_pixel(
     photo, size, scales, numbers
@@ -38,6 +38,11 @@ def test_a_window_has_the_aspect_of_the_size_to_a_pixel(
     height, width = window.y_max - window.y_min, window.x_max - window.x_min
     # Each side is rounded by half a pixel at most.
     assert abs(height * size[1] - width * size[0]) <= 0.5 * sum(size) + 1e-6
+
+
+def test_a_window_of_less_than_a_pixel_is_one_pixel() -> None:
+    window = Crop(size=(4, 13), scales=(0.109, 0.109)).draw((256, 256), (0, 0, 0, 0))
+    assert window.box == (0, 0, 1, 1)
 
 
 @given(st.tuples(SIDES, SIDES), WANTED, NUMBERS)
