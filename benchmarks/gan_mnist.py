@@ -15,7 +15,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from fiberaug.evaluate import features, measure
 from fiberaug.models import Critic, Generator
 from fiberaug.synthetic.seeds import sample_seed
 from fiberaug.training import GANTrainer
-from fiberaug.training.contracts import View
+from fiberaug.training.contracts import View, Watcher
 from fiberaug.training.judging import Judge
 
 DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[2] / "shared/data"))
@@ -112,29 +112,16 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-class Clock:
+class Clock(Watcher):
     """Notes the processor time at each step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def begin(self, view: View) -> None:
-        """Do nothing."""
-
     def step(self, view: View) -> None:
         """Note the time."""
         del view
         self.times.append(_cpu_s())
-
-    def end(self, view: View) -> None:
-        """Do nothing."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take nothing."""
 
 
 def train(arm: str, out: Path, seconds: float, data: Any) -> tuple[Any, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What a module takes beside its input: found in the signature of its ``forward``."""
 
 import inspect
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -43,6 +44,8 @@ def call_network(
     first: torch.Tensor,
     labels: torch.Tensor | None = None,
     places: torch.Tensor | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
 ) -> torch.Tensor:
     """Return what a module makes of its input and of the conditions that it takes.
 
@@ -51,11 +54,12 @@ def call_network(
         first: Latents or images.
         labels: int64 [B]; left out where it takes none.
         places: float32 [B, 3]; left out where it takes none.
+        names: What :func:`conditions_of` found, where that is known already.
     """
     values = {"labels": labels, "places": places}
     given = {
         name: values[what]
-        for what, name in conditions_of(module).items()
+        for what, name in (conditions_of(module) if names is None else names).items()
         if values[what] is not None
     }
     made: torch.Tensor = module(first, **given)

@@ -7,12 +7,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fiberaug.training.contracts import Verdict, View, Watcher
     from fiberaug.training.gan import GANTrainer
     from fiberaug.training.plans import Plan
 
-__all__ = ["GANTrainer", "Plan"]
+__all__ = ["GANTrainer", "Plan", "Verdict", "View", "Watcher"]
 
-_HOMES = {"gan": ("GANTrainer",), "plans": ("Plan",)}
+_HOMES = {
+    "contracts": ("Verdict", "View", "Watcher"),
+    "gan": ("GANTrainer",),
+    "plans": ("Plan",),
+}
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 

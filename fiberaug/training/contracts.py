@@ -217,24 +217,25 @@ class Verdict:
 
 
 class Watcher(Protocol):
-    """Looks on at each step, of the first rank alone, and is part of the state."""
+    """Looks on at each step, of the first rank alone, and is part of the state.
+
+    A class that derives from it may leave out whatever it does not need.
+    """
 
     def begin(self, view: View) -> None:
         """See a training that begins or goes on."""
-        ...
 
     def step(self, view: View) -> Verdict | None:
         """See a step; None where there is nothing to say."""
-        ...
+        del view
+        return None
 
     def end(self, view: View) -> None:
         """See the end, also one by an error or Ctrl-C."""
-        ...
 
     def state_dict(self) -> dict[str, Any]:
         """Return what it must know to go on, fit for JSON."""
-        ...
+        return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
-        ...

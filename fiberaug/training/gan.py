@@ -70,8 +70,9 @@ class GANTrainer:
             made for classes, or takes labels and the data has some.
         held_out: Share of the photos that is never trained on, by which the generator
             is judged; none where there are fewer than 200.
-        windows: Train on windows of photos, at several scales; None: where photos are
-            more than twice as large as the images.
+        windows: Train on windows of photos, at several scales; None: where the median
+            photo has more than 1,000,000 px and is more than twice as large as the
+            images.
         scales: Least and most photo px per window px; None: from 1 to what fits.
         num_workers: Processes that read photos.
         gamma: Weight of the penalty over the run, such as ``"cosine 0.8 0.08"``.
@@ -91,7 +92,7 @@ class GANTrainer:
             back.
         board: Write for TensorBoard, too.
         progress: Show how far it is.
-        watchers: Your own, see :class:`fiberaug.training.contracts.Watcher`.
+        watchers: Your own, see :class:`fiberaug.training.Watcher`.
         save_every: Images between two states; None: a fortieth of the run.
         latent: Shape of one latent; None: found in the generator.
         licence: Of what is generated, noted in each sample.

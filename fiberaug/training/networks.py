@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fiberaug.errors import UsageError
-from fiberaug.models.calling import conditions_of
+from fiberaug.models.calling import call_network, conditions_of
 
 __all__ = ["Conditions", "Network", "check_networks", "unwrapped", "weights"]
 
@@ -81,14 +81,9 @@ class Network:
 
     def __call__(self, first: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """Return what the module makes of a batch."""
-        values = {"labels": conditions.labels, "places": conditions.places}
-        given = {
-            name: values[what]
-            for what, name in self._names.items()
-            if values[what] is not None
-        }
-        out: torch.Tensor = self.module(first, **given)
-        return out
+        return call_network(
+            self.module, first, conditions.labels, conditions.places, names=self._names
+        )
 
     def logits(self, images: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """Return a logit for each image, float32 [B].

@@ -13,7 +13,7 @@ from fiberaug.errors import DataRefused, StateMismatch, UsageError
 from fiberaug.models import Critic, Generator
 from fiberaug.synthetic.gans import GANGenerator
 from fiberaug.training import GANTrainer
-from fiberaug.training.contracts import Verdict
+from fiberaug.training.contracts import Verdict, Watcher
 from fiberaug.training.states import latest
 
 QUICK = {"judge": False, "progress": False, "memory": "20GB", "batch_size": 8}
@@ -240,29 +240,17 @@ def test_images_to_show_are_a_number(tmp_path):
         GANTrainer(*networks(), photos(), out=tmp_path / "run", **QUICK).train(0)
 
 
-class Spoils:
+class Spoils(Watcher):
     """Puts a NaN into the weights once, as a broken driver might."""
 
     def __init__(self, at):
         self.at = at
-
-    def begin(self, view):
-        pass
 
     def step(self, view):
         if view.step == self.at:
             self.at = -1
             with torch.no_grad():
                 next(view.task.generator.module.parameters()).fill_(float("nan"))
-
-    def end(self, view):
-        pass
-
-    def state_dict(self):
-        return {}
-
-    def load_state_dict(self, state):
-        pass
 
 
 def test_weights_that_are_not_finite_are_taken_back_and_never_saved(tmp_path):
@@ -282,26 +270,14 @@ def test_weights_that_are_not_finite_are_taken_back_and_never_saved(tmp_path):
     assert [int(row.split(",")[0]) for row in rows] == list(range(1, 11))
 
 
-class KeepsAt:
+class KeepsAt(Watcher):
     """Judges the generator of one step the best."""
 
     def __init__(self, at):
         self.at = at
 
-    def begin(self, view):
-        pass
-
     def step(self, view):
         return Verdict(best=True) if view.step == self.at else None
-
-    def end(self, view):
-        pass
-
-    def state_dict(self):
-        return {}
-
-    def load_state_dict(self, state):
-        pass
 
 
 def test_the_generator_that_was_judged_best_is_returned(tmp_path):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from launching import finish, start, start_alone
 
+from fiberaug.training.states import latest
+
 IMAGES = 240  # 20 steps
 
 
@@ -60,14 +62,19 @@ def test_killed_at_random_moments_it_is_the_unbroken_run(tmp_path, unbroken, see
 
 def test_ctrl_c_ends_after_a_step_and_the_same_call_goes_on(tmp_path, unbroken):
     out = tmp_path / "run"
-    process = start_alone("train_gan.py", out, 10**6)
+    process = start_alone("train_gan.py", out, IMAGES)
     while _steps(out) < 3:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+        time.sleep(0.01)
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode != 0
-    assert len(list((out / "state").glob("0*"))) >= 1
+    steps = _steps(out)
+    assert 3 <= steps < IMAGES // 12
+    assert latest(out).facts["step"] == steps, "the step that ended is kept"
+    told = _alone(out)
+    assert told["sha256"] == unbroken["sha256"]
+    assert _steps(out) == IMAGES // 12
 
 
 def test_two_ranks_train_what_one_process_trains(tmp_path, unbroken):

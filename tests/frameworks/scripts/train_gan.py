@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from fiberaug.models import Critic, Generator
 from fiberaug.training import GANTrainer
+from fiberaug.training.contracts import Verdict, Watcher
 from fiberaug.training.states import latest
 
 
@@ -23,28 +24,14 @@ def photos():
     return images, labels
 
 
-class Stops:
+class Stops(Watcher):
     """Ends the training by itself at a step, as a watcher of the user's."""
 
     def __init__(self, at):
         self.at = at
 
-    def begin(self, view):
-        pass
-
     def step(self, view):
-        from fiberaug.training.contracts import Verdict
-
         return Verdict(stop="enough") if view.step == self.at else None
-
-    def end(self, view):
-        pass
-
-    def state_dict(self):
-        return {}
-
-    def load_state_dict(self, state):
-        pass
 
 
 def main(out, images, loss="rpgan", stops="0"):
