@@ -20,8 +20,8 @@ from fiberaug.training.contracts import RealBatch
 from fiberaug.training.footprint_process import base_bytes, resident_bytes
 from fiberaug.training.gan_options import GANOptions
 from fiberaug.training.gan_task import GANTask
+from fiberaug.training.gan_workload import GANWorkload
 from fiberaug.training.levers import Levers
-from fiberaug.training.plans import Workload
 from fiberaug.training.ranking import Ranks
 from fiberaug.training.shapes import shapes_of
 
@@ -67,7 +67,7 @@ def _measured(case, levers, steps):
     labels = torch.arange(rows) % 10 if wanted.get("classes") else None
     places = torch.zeros(rows, 3) if wanted.get("places") else None
     options, taken = GANOptions(augment_share=1.0), Levers(**LEVERS[levers])
-    work = Workload(
+    work = GANWorkload(
         generator=generator, critic=critic, options=options, rows=rows, photos=500,
         shapes=shapes_of(generator, critic), conditioned=labels is not None,
         places=places is not None,

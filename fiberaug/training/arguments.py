@@ -8,7 +8,7 @@ from torch import nn
 
 from fiberaug.errors import StoreError, UsageError
 
-__all__ = ["check_arguments", "folder_of", "put_on"]
+__all__ = ["check_arguments", "check_latent", "folder_of", "put_on"]
 
 _WATCHER = ("begin", "step", "end", "state_dict", "load_state_dict")
 
@@ -18,16 +18,14 @@ def check_arguments(
     batch_size: object,
     num_workers: object,
     save_every: object,
-    latent: object,
     watchers: object,
 ) -> None:
-    """Refuse arguments of :class:`fiberaug.training.GANTrainer` that are out of range.
+    """Refuse arguments of a trainer that are out of range.
 
     Args:
         batch_size: Images of a step.
         num_workers: Processes that read photos.
         save_every: Images between two states, or None.
-        latent: Shape of one latent, or None.
         watchers: Each with the methods of a ``Watcher``.
 
     Raises:
@@ -39,12 +37,6 @@ def check_arguments(
     for name, value, least in numbers:
         if type(value) is not int or value < least:
             raise UsageError(f"{name} must be an integer >= {least}, got {value!r:.80}")
-    sides = latent if isinstance(latent, tuple | list) else (0,)
-    if latent is not None and not all(type(one) is int and one > 0 for one in sides):
-        raise UsageError(
-            "latent must be the shape of one latent, such as (128,) or (128, 1, 1), got"
-            f" {latent!r:.80}"
-        )
     if not isinstance(watchers, Sequence) or isinstance(watchers, str):
         raise UsageError(f"watchers must be a list of them, got {watchers!r:.80}")
     for one in watchers:
@@ -54,6 +46,20 @@ def check_arguments(
                 f"each of watchers has {', '.join(_WATCHER)}, and"
                 f" {type(one).__name__} has no {missing[0]}"
             )
+
+
+def check_latent(latent: object) -> None:
+    """Refuse what is no shape of a latent.
+
+    Raises:
+        UsageError: It is neither None nor a shape.
+    """
+    sides = latent if isinstance(latent, tuple | list) else (0,)
+    if latent is not None and not all(type(one) is int and one > 0 for one in sides):
+        raise UsageError(
+            "latent must be the shape of one latent, such as (128,) or (128, 1, 1), got"
+            f" {latent!r:.80}"
+        )
 
 
 def put_on(module: nn.Module, device: str | torch.device) -> None:

@@ -1,50 +1,34 @@
 """Train a GAN on photos: two networks, data, a folder."""
 
-import copy
-import itertools
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
 
-from fiberaug.errors import UsageError
 from fiberaug.models.generator import Generator
 from fiberaug.synthetic.gans import GANGenerator
 from fiberaug.synthetic.generator import ImageGenerator
 from fiberaug.synthetic.loading import load
-from fiberaug.training.arguments import check_arguments, folder_of, put_on
+from fiberaug.training.arguments import check_latent
 from fiberaug.training.contracts import Source, Watcher
-from fiberaug.training.feeding import open_source
 from fiberaug.training.gan_options import GANOptions
 from fiberaug.training.gan_saving import save_generator
 from fiberaug.training.gan_task import GANTask
+from fiberaug.training.gan_workload import GANWorkload
 from fiberaug.training.judging import Judge
 from fiberaug.training.levers import Levers
-from fiberaug.training.loop import BEST, LAST, Loop
 from fiberaug.training.networks import check_networks, unwrapped
-from fiberaug.training.plans import Plan, Workload, plan_for, with_time
-from fiberaug.training.probing import seconds_per_image
 from fiberaug.training.ranking import Ranks
-from fiberaug.training.refusals import check_request
-from fiberaug.training.shapes import PLACELESS, check_conditions, shapes_of
-from fiberaug.training.states import has_state
-from fiberaug.training.watching import standard_watchers
+from fiberaug.training.shapes import check_conditions, shapes_of
+from fiberaug.training.trainer import Trainer
 
 __all__ = ["GANTrainer"]
 
-Networks = tuple[nn.Module, nn.Module]
 
-_RUNS = Path("runs")
-_JUDGED = 10_000  # images: a shorter training would wait for its judge
-_WORKER = 250 * 10**6  # bytes of a process that reads photos
-_log = logging.getLogger("fiberaug")
-
-
-class GANTrainer:
+class GANTrainer(Trainer):
     """Trains a generator against a critic on real photos.
 
     The networks are :class:`fiberaug.models.Generator` and ``Critic``, or any of your
@@ -107,6 +91,8 @@ class GANTrainer:
         >>> generator = trainer.train(images=200_000)  # doctest: +SKIP
     """
 
+    kind = "gan"
+
     def __init__(
         self,
         generator: nn.Module,
@@ -142,229 +128,73 @@ class GANTrainer:
         latent: tuple[int, ...] | None = None,
         licence: str | None = None,
     ) -> None:
-        self.options = GANOptions(
+        options = GANOptions(
             loss=loss, gamma=gamma, lr=lr, critic_lr=critic_lr, betas=betas,
             critic_steps=critic_steps, augment=augment, augment_share=augment_share,
             half_life=half_life, seed=seed,
         )  # fmt: skip
-        self.generator, self.critic = unwrapped(generator), unwrapped(critic)
-        check_networks(self.generator, self.critic)
-        check_arguments(
-            batch_size=batch_size, num_workers=num_workers, save_every=save_every,
-            latent=latent, watchers=watchers,
+        networks = {"generator": unwrapped(generator), "critic": unwrapped(critic)}
+        check_networks(**networks)
+        check_latent(latent)
+        super().__init__(
+            networks, data, options=options, memory=memory, out=out,
+            batch_size=batch_size, device=device, conditional=conditional,
+            held_out=held_out, windows=windows, scales=scales, num_workers=num_workers,
+            bf16=bf16, judge=judge, guard=guard, board=board, progress=progress,
+            watchers=watchers, save_every=save_every, licence=licence,
         )  # fmt: skip
-        self.out = folder_of(out)
-        if device is not None:
-            put_on(self.generator, device)
-            put_on(self.critic, device)
+        self.options: GANOptions = options
+        self.generator, self.critic = networks["generator"], networks["critic"]
         self.shapes = shapes_of(self.generator, self.critic, latent=latent)
-        self.data, self.memory, self.batch_size = data, memory, batch_size
-        self.conditional, self.held_out = conditional, held_out
-        self.windows, self.scales, self.num_workers = windows, scales, num_workers
-        self.bf16, self.judge, self.guard = bf16, judge, guard
-        self.board, self.progress = board, progress
-        self.watchers, self.save_every, self.licence = watchers, save_every, licence
 
-    def train(self, images: int) -> ImageGenerator:
-        """Train until so many images were shown in all, and return the generator.
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+        return self.shapes.channels, *self.shapes.size
 
-        A folder with a training in it is gone on with; one that has shown them already
-        is left as it is. Ctrl-C saves the state of the last step.
+    @property
+    def wants_labels(self) -> bool | None:
+        """Whether the networks are made for classes; None: they do not say."""
+        classes = self.shapes.classes
+        return None if classes is None else classes > 0
 
-        Args:
-            images: Real photos to show, each counted as often as it comes.
+    @property
+    def wants_places(self) -> bool:
+        """Whether they take the places of windows."""
+        return self.shapes.places
 
-        Returns:
-            The generator that was judged best; the last one without a judge.
-
-        Raises:
-            UsageError: The request cannot work, and what would: too few or too large
-                photos, too little memory, other classes than the networks have.
-            DataRefused: The photos are all the same, or are no photos.
-            StateMismatch: The folder holds another training: what differs is named.
-            StoreError: The disk is full; the same call goes on.
-        """
-        ranks = self._ranks()
-        out = ranks.told(self.out or _free_folder())
-        source = self._source(ranks)
-        try:
-            plan = self._plan(source, images, ranks)
-            notes = [*plan.warned, *plan.said]
-            if ranks.is_first:
-                for line in notes:
-                    _log.warning(line)
-            task = self._task(source, images, plan.levers, ranks)
-            loop = Loop(
-                task, source, self._all_watchers(images),
-                out=out, total=images, rows=self.batch_size, ranks=ranks,
-                identity=self._identity(source), save_every=self.save_every,
-                notes=notes,
-            )  # fmt: skip
-            loop.resume()
-            self.out = out  # where the next call goes on
-            loop.run()
-            ranks.told(None)  # the first has written before another opens
-        finally:
-            source.close()
-        return self._opened(out)
-
-    def resume(self, dir: str | Path) -> Self:  # noqa: A002  # its public name
-        """Go on with the training that a folder holds, at the next :meth:`train`.
-
-        Args:
-            dir: Folder of the training.
-
-        Raises:
-            UsageError: It holds none.
-        """
-        folder = folder_of(dir)
-        if folder is None or not has_state(folder):
-            raise UsageError(f"{folder} holds no training: there is no state/ in it")
-        self.out = folder
-        return self
-
-    def plan(self, images: int, *, probe: bool = True) -> Plan:
-        """Return what a training would take, without beginning it.
-
-        Args:
-            images: Real photos to show.
-            probe: Make four steps of copies of the networks, to tell the time.
-
-        Raises:
-            UsageError: See :meth:`train`.
-            DataRefused: See :meth:`train`.
-        """
-        ranks = self._ranks()
-        source = self._source(ranks)
-        try:
-            plan = self._plan(source, images, ranks)
-            return with_time(plan, self._probed(source, plan, ranks)) if probe else plan
-        finally:
-            source.close()
-
-    def _ranks(self) -> Ranks:
-        ranks = Ranks()
-        if self.batch_size % ranks.world:
-            raise UsageError(
-                f"batch_size counts the rows of all ranks: {self.batch_size} does not"
-                f" go into {ranks.world} ranks"
-            )
-        return ranks
-
-    def _source(self, ranks: Ranks) -> Source:
-        shapes = self.shapes
-        if _is_source(self.data):
-            return self._fitting(self.data)
-        conditional = self.conditional
-        if conditional is None and shapes.classes is not None:
-            conditional = shapes.classes > 0
-        windows = self.windows
-        if shapes.places and windows is None:
-            windows = True
-        source = open_source(
-            self.data, size=shapes.size, channels=shapes.channels,
-            conditional=conditional, batch_size=self.batch_size,
-            seed=self.options.seed, held_out=self.held_out,
-            num_workers=self.num_workers, windows=windows, scales=self.scales,
-            rank=ranks.rank, world_size=ranks.world,
-        )  # fmt: skip
-        return self._fitting(source)
-
-    def _fitting(self, source: Source) -> Source:
-        """Return a source that the networks are made for."""
-        try:
-            check_conditions(
-                self.generator, self.critic, self.shapes,
-                classes=len(source.classes), places=source.has_places,
-            )  # fmt: skip
-        except UsageError:
-            source.close()
-            raise
-        return source
-
-    def _plan(self, source: Source, images: int, ranks: Ranks) -> Plan:
-        """Return how it fits into memory; what cannot work is refused."""
-        if type(images) is not int or images < 1:
-            raise UsageError(f"images to show must be an integer >= 1, got {images!r}")
-        warned = check_request(source)
-        if source.has_places and not self.shapes.places:
-            warned.append(PLACELESS)
-        work = Workload(
-            generator=self.generator, critic=self.critic, options=self.options,
-            shapes=self.shapes, rows=self.batch_size // ranks.world,
-            photos=source.photos, conditioned=bool(source.classes),
+    def _fits(self, source: Source) -> None:
+        check_conditions(
+            self.generator, self.critic, self.shapes, classes=len(source.classes),
             places=source.has_places,
         )  # fmt: skip
-        bf16 = self.bf16
-        if bf16 is None:
-            bf16 = work.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return plan_for(
-            work, images=images, memory=self.memory, levers=Levers(bf16=bf16),
-            may_bf16=self.bf16 is not False, warned=warned,
-            workers_bytes=self.num_workers * _WORKER,
+
+    def _workload(self, source: Source, rows: int) -> GANWorkload:
+        return GANWorkload(
+            generator=self.generator, critic=self.critic, options=self.options,
+            shapes=self.shapes, rows=rows, photos=source.photos,
+            conditioned=bool(source.classes), places=source.has_places,
         )  # fmt: skip
 
     def _task(
         self,
+        networks: Mapping[str, nn.Module],
         source: Source,
         images: int,
         levers: Levers,
         ranks: Ranks,
-        networks: Networks | None = None,
     ) -> GANTask:
-        generator, critic = networks or (self.generator, self.critic)
         return GANTask(
-            generator, critic, self.options, latent=self.shapes.latent,
-            photos=source.photos, total=images, levers=levers, ranks=ranks,
+            networks["generator"], networks["critic"], self.options,
+            latent=self.shapes.latent, photos=source.photos, total=images,
+            levers=levers, ranks=ranks,
             save=partial(
                 save_generator, source=source, licence=self.licence,
                 options=self.options, latent=self.shapes.latent,
             ),
         )  # fmt: skip
 
-    def _all_watchers(self, images: int) -> list[Watcher]:
-        judges: list[Watcher] = []
-        if isinstance(self.judge, Judge):
-            judges.append(self.judge)
-        elif self.judge and images >= _JUDGED:
-            judges.append(Judge(seed=self.options.seed))
-        return standard_watchers(
-            console=self.progress,
-            board=self.board,
-            guard=self.guard,
-            also=[*judges, *self.watchers],
-        )
-
-    def _identity(self, source: Source) -> dict[str, Any]:
-        return {
-            "batch_size": self.batch_size,
-            "data": source.describe(),
-            "options": self.options.to_dict(),
-        }
-
-    def _opened(self, out: Path) -> ImageGenerator:
-        folder = out / (BEST if (out / BEST).exists() else LAST)
+    def _opened(self, folder: Path) -> ImageGenerator:
         if type(self.generator) is not Generator:  # no folder holds its code
             return GANGenerator.of(self.generator, folder)
         return load(folder)
-
-    def _probed(self, source: Source, plan: Plan, ranks: Ranks) -> float:
-        """Return the seconds of an image, by steps of copies of the networks."""
-        networks = copy.deepcopy((self.generator, self.critic))
-        task = self._task(source, plan.images, plan.levers, ranks, networks)
-        batches, numbers = source.batches(), itertools.count()
-        device = next(self.generator.parameters()).device
-        return seconds_per_image(
-            lambda: task.step(next(batches), step=next(numbers), nimg=0),
-            self.batch_size, device=device,
-        )  # fmt: skip
-
-
-def _is_source(data: object) -> bool:
-    return hasattr(data, "batches") and hasattr(data, "reference")
-
-
-def _free_folder() -> Path:
-    """Return a folder of runs/ that is not there yet."""
-    names = (_RUNS / f"gan-{number}" for number in itertools.count(1))
-    return next(one for one in names if not one.exists())

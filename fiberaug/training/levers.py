@@ -95,7 +95,9 @@ def _told_parts(levers: Levers, rows: int) -> str:
     return f"micro-batches: {parts} of {-(-rows // parts)} rows"
 
 
-def next_kind(levers: Levers, *, may_bf16: bool = True) -> tuple[Levers, str] | None:
+def next_kind(
+    levers: Levers, *, may_bf16: bool = True, penalised: bool = True
+) -> tuple[Levers, str] | None:
     """Return the levers with the next switch that is not taken yet, and its name.
 
     Finite differences and recomputation come together: without the first the second
@@ -104,13 +106,17 @@ def next_kind(levers: Levers, *, may_bf16: bool = True) -> tuple[Levers, str] | 
     Args:
         levers: Those taken.
         may_bf16: Whether bfloat16 may be one.
+        penalised: Whether the loss has penalties; without, blocks are computed again
+            and nothing else changes.
 
     Returns:
         None where all are taken.
     """
+    if not penalised and not levers.recompute:
+        return replace(levers, recompute=True), "blocks computed again (slower)"
     if may_bf16 and not levers.bf16:
         return replace(levers, bf16=True), "bf16: convolutions round to 3 digits"
-    if not (levers.finite_difference and levers.recompute):
+    if penalised and not (levers.finite_difference and levers.recompute):
         return (
             replace(levers, finite_difference=True, recompute=True),
             "penalties by finite differences (noisier), blocks computed again (slower)",
@@ -119,7 +125,7 @@ def next_kind(levers: Levers, *, may_bf16: bool = True) -> tuple[Levers, str] | 
 
 
 def following(
-    levers: Levers, rows: int, *, may_bf16: bool = True
+    levers: Levers, rows: int, *, may_bf16: bool = True, penalised: bool = True
 ) -> tuple[Levers, str] | None:
     """Return the levers to take when memory runs out, and what they are.
 
@@ -130,6 +136,7 @@ def following(
         levers: Those taken.
         rows: Of a step, of this process.
         may_bf16: Whether bfloat16 may be one.
+        penalised: See :func:`next_kind`.
 
     Returns:
         None where all are taken.
@@ -137,4 +144,4 @@ def following(
     more = levers.more_parts(rows)
     if more is not None:
         return more, _told_parts(more, rows)
-    return next_kind(levers, may_bf16=may_bf16)
+    return next_kind(levers, may_bf16=may_bf16, penalised=penalised)

@@ -46,6 +46,7 @@ def plan_memory(
     *,
     levers: Levers | None = None,
     may_bf16: bool = True,
+    penalised: bool = True,
 ) -> MemoryPlan:
     """Return the levers, cheapest in quality first, with which a training fits.
 
@@ -59,6 +60,7 @@ def plan_memory(
         rows: Of a step, of this process.
         levers: Those that are taken in any case.
         may_bf16: Whether bfloat16 may be one.
+        penalised: See :func:`fiberaug.training.levers.next_kind`.
 
     Raises:
         UsageError: It does not fit with all of them: the least that it takes, and what
@@ -83,7 +85,7 @@ def plan_memory(
                 levers=found, predicted=needs(found), budget=budget,
                 said=_told(first, found, kinds, rows, needs, budget),
             )  # fmt: skip
-        more = next_kind(taken, may_bf16=may_bf16)
+        more = next_kind(taken, may_bf16=may_bf16, penalised=penalised)
         taken = None
         if more is not None:
             taken = more[0]

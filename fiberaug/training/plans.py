@@ -1,9 +1,11 @@
 """What a training would take: memory and the levers for it, time, disk."""
 
-from collections.abc import Sequence
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -12,15 +14,14 @@ from fiberaug.sizes import counted, format_bytes
 from fiberaug.training.contracts import RealBatch
 from fiberaug.training.footprint import footprint, pretended
 from fiberaug.training.footprint_process import base_bytes
-from fiberaug.training.gan_options import GANOptions
-from fiberaug.training.gan_task import GANTask
 from fiberaug.training.levers import Levers
 from fiberaug.training.memory import MemoryPlan, budget_bytes, plan_memory
 from fiberaug.training.networks import weights
-from fiberaug.training.ranking import Ranks
-from fiberaug.training.shapes import Shapes
 
 __all__ = ["Plan", "Workload", "plan_for"]
+
+Step = Callable[..., object]
+"""(batch, *, step, nimg) -> whatever."""
 
 _STATES = 3  # on a disk: two that are kept, and one that is written
 _GENERATORS = 3  # the best, the last, and one that is written
@@ -41,8 +42,8 @@ class Plan:
     budget: int
     """Bytes that it may use."""
 
-    parameters: tuple[int, int]
-    """Weights of the generator and of the critic."""
+    parameters: Mapping[str, int]
+    """Weights of each network, by its name."""
 
     disk: int
     """Bytes of states and generators."""
@@ -64,18 +65,18 @@ class Plan:
         levers = {name: getattr(self.levers, name) for name in self.levers.__slots__}
         return {
             "levers": levers, "peak_bytes": self.peak, "budget_bytes": self.budget,
-            "generator_parameters": self.parameters[0],
-            "critic_parameters": self.parameters[1], "disk_bytes": self.disk,
+            **{f"{name}_parameters": one for name, one in self.parameters.items()},
+            "disk_bytes": self.disk,
             "images": self.images, "said": list(self.said),
             "warned": list(self.warned), "seconds": self.seconds,
         }  # fmt: skip
 
     def __str__(self) -> str:
         """Return it as people read it."""
-        made, judged = self.parameters
+        counts = [f"{one:,} of the {name}" for name, one in self.parameters.items()]
         time = "not tried" if self.seconds is None else _duration(self.seconds)
         lines = [
-            f"weights: {made:,} of the generator, {judged:,} of the critic",
+            f"weights: {', '.join(counts)}",
             f"memory: {format_bytes(self.peak)} of {format_bytes(self.budget)}",
             *self.said,
             f"time: {time} for {counted(self.images, 'image')}",
@@ -92,26 +93,11 @@ def _duration(seconds: float) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workload:
+class Workload(ABC):
     """What is trained, and on what; nothing of it is changed."""
-
-    generator: nn.Module
-    """Latents to images."""
-
-    critic: nn.Module
-    """Images to logits."""
-
-    options: GANOptions
-    """How they are trained."""
-
-    shapes: Shapes
-    """What they are made for."""
 
     rows: int
     """Images of a step, of this process."""
-
-    photos: int
-    """Real photos there are."""
 
     conditioned: bool
     """Whether images have labels."""
@@ -119,10 +105,35 @@ class Workload:
     places: bool
     """Whether images are windows that have places."""
 
+    averaged: ClassVar[str]
+    """Which network is averaged and saved."""
+
+    penalised: ClassVar[bool] = False
+    """See :func:`fiberaug.training.levers.next_kind`."""
+
+    @property
+    @abstractmethod
+    def networks(self) -> Mapping[str, nn.Module]:
+        """What is trained, by name."""
+
+    @property
+    @abstractmethod
+    def image(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+
+    @abstractmethod
+    def task(self, networks: Mapping[str, nn.Module], levers: Levers) -> Step:
+        """Return what makes a step of networks as large as these."""
+
+    @property
+    def worst_step(self) -> int:
+        """Number of a step in which all networks take part."""
+        return 0
+
     @property
     def device(self) -> torch.device:
         """Where it trains."""
-        return next(self.generator.parameters()).device
+        return next(next(iter(self.networks.values())).parameters()).device
 
     def needs(self, levers: Levers, *, base: int, beside: int) -> int:
         """Return the bytes that a step takes at its worst moment.
@@ -136,16 +147,9 @@ class Workload:
         some, rows = levers.two_parts(self.rows)
 
         def build() -> Any:  # noqa: ANN401  # what makes a step
-            networks = [pretended(one) for one in (self.generator, self.critic)]
-            task = GANTask(
-                networks[0], networks[1], self.options, latent=self.shapes.latent,
-                photos=self.photos, total=2**40, levers=some, ranks=Ranks.alone(),
-                save=lambda *_: None,
-            )  # fmt: skip
-            batch = self._batch(rows)
-            # a step in which the generator takes part, too
-            last = self.options.steps_of_critic - 1
-            return lambda: task.advance(batch, step=last, nimg=0)
+            networks = {name: pretended(one) for name, one in self.networks.items()}
+            advance, batch = self.task(networks, some), self._batch(rows)
+            return lambda: advance(batch, step=self.worst_step, nimg=0)
 
         waiting = 4 * (self.rows - rows) * self._numbers
         found = footprint(
@@ -156,14 +160,12 @@ class Workload:
     @property
     def _numbers(self) -> int:
         """Numbers of an image."""
-        height, width = self.shapes.size
-        return self.shapes.channels * height * width
+        return math.prod(self.image)
 
     def _batch(self, rows: int) -> RealBatch:
-        shape = (rows, self.shapes.channels, *self.shapes.size)
         labels = torch.zeros(rows, dtype=torch.int64)
         return RealBatch(
-            torch.empty(shape),
+            torch.empty(rows, *self.image),
             labels if self.conditioned else None,
             torch.empty(rows, 3) if self.places else None,
         )
@@ -199,20 +201,21 @@ def plan_for(
         UsageError: It does not fit.
     """
     on_cpu = work.device.type != "cuda"
-    held = 4 * (weights(work.generator) + weights(work.critic))  # there already
+    counts = {name: weights(one) for name, one in work.networks.items()}
+    held = 4 * sum(counts.values())  # there already
     base = max(0, base_bytes() - held) if on_cpu else 0
     beside = work.beside + workers_bytes if on_cpu else 0
     budget = budget_bytes(memory, work.device)
     plan: MemoryPlan = plan_memory(
         lambda some: work.needs(some, base=base, beside=beside), budget, work.rows,
-        levers=levers, may_bf16=may_bf16,
+        levers=levers, may_bf16=may_bf16, penalised=work.penalised,
     )  # fmt: skip
-    made, judged = weights(work.generator), weights(work.critic)
-    state = 4 * (4 * made + 3 * judged)  # weights, their average, two moments each
+    saved = 4 * counts[work.averaged]
+    state = 3 * held + saved  # weights, two moments each, their average
     return Plan(
-        levers=plan.levers, peak=plan.predicted, budget=budget,
-        parameters=(made, judged), images=images, said=plan.said,
-        disk=_STATES * state + _GENERATORS * 4 * made, warned=tuple(warned),
+        levers=plan.levers, peak=plan.predicted, budget=budget, parameters=counts,
+        images=images, said=plan.said, disk=_STATES * state + _GENERATORS * saved,
+        warned=tuple(warned),
     )  # fmt: skip
 
 

@@ -10,14 +10,7 @@ from fiberaug.errors import UsageError
 from fiberaug.models.calling import latent_shape
 from fiberaug.training.networks import Conditions, Network
 
-__all__ = ["PLACELESS", "Shapes", "check_conditions", "shapes_of"]
-
-
-PLACELESS = (
-    "the networks learn windows of the photos and are not told where each lies: make"
-    " both with places=True (or an argument places), or give windows=False"
-)
-"""Said of networks that take no places, where windows are trained on."""
+__all__ = ["Shapes", "check_conditions", "shapes_of"]
 
 
 @dataclass(frozen=True, slots=True)

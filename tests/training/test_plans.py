@@ -7,8 +7,9 @@ import torch
 
 from fiberaug.models import Critic, Generator
 from fiberaug.training.gan_options import GANOptions
+from fiberaug.training.gan_workload import GANWorkload
 from fiberaug.training.levers import Levers
-from fiberaug.training.plans import Workload, plan_for, with_time
+from fiberaug.training.plans import plan_for, with_time
 from fiberaug.training.shapes import shapes_of
 
 MIB = 2**20
@@ -18,7 +19,7 @@ MIB = 2**20
 def work():
     torch.manual_seed(0)
     generator, critic = Generator(16, 2, 3, 8), Critic(16, 2, 3, 8)
-    return Workload(
+    return GANWorkload(
         generator=generator, critic=critic, options=GANOptions(),
         shapes=shapes_of(generator, critic), rows=16, photos=100, conditioned=True,
         places=False,
@@ -78,7 +79,7 @@ def test_the_time_is_that_of_all_images(work):
 
 def test_a_plan_counts_states_and_generators_on_the_disk(work):
     found = plan(work, warned=["few photos"])
-    made, judged = found.parameters
+    made, judged = (found.parameters[one] for one in ("generator", "critic"))
     weights, average = 4 * (made + judged), 4 * made
     moments = 2 * weights
     assert found.disk == 3 * (weights + average + moments) + 3 * average
