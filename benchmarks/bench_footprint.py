@@ -15,14 +15,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fiberaug.models import Critic, Generator
+from fiberaug.allocator import give_back_at_once
+from fiberaug.models import Critic, Generator, UNet
 from fiberaug.training.contracts import RealBatch
+from fiberaug.training.diffusion_options import DiffusionOptions
+from fiberaug.training.diffusion_workload import DiffusionWorkload
 from fiberaug.training.footprint_process import base_bytes, resident_bytes
 from fiberaug.training.gan_options import GANOptions
-from fiberaug.training.gan_task import GANTask
 from fiberaug.training.gan_workload import GANWorkload
 from fiberaug.training.levers import Levers
-from fiberaug.training.ranking import Ranks
 from fiberaug.training.shapes import shapes_of
 
 CASES = {
@@ -34,6 +35,15 @@ CASES = {
     "28, labels": {"size": (28, 28), "width": 32, "rows": 64, "classes": 10},
     "128": {"size": (128, 128), "width": 24, "rows": 24},
     "own": {"size": (64, 64), "width": 32, "rows": 32, "own": True},
+    "unet, 28, labels": {
+        "size": (28, 28),
+        "width": 32,
+        "rows": 64,
+        "classes": 10,
+        "unet": True,
+    },
+    "unet, 64": {"size": (64, 64), "width": 32, "rows": 16, "unet": True},
+    "unet, 128": {"size": (128, 128), "width": 16, "rows": 8, "unet": True},
 }
 LEVERS = {
     "none": {},
@@ -60,32 +70,51 @@ def _row(case, levers, steps):
 def _measured(case, levers, steps):
     torch.set_num_threads(1)
     wanted = dict(CASES[case])
-    rows, size, own = wanted.pop("rows"), wanted["size"], wanted.pop("own", False)
+    if wanted.get("unet"):
+        UNet(8, width=8)  # diffusers is of the process
     base = base_bytes()
     before = resident_bytes()
-    generator, critic = _own(wanted["width"]) if own else _ours(wanted)
-    labels = torch.arange(rows) % 10 if wanted.get("classes") else None
-    places = torch.zeros(rows, 3) if wanted.get("places") else None
-    options, taken = GANOptions(augment_share=1.0), Levers(**LEVERS[levers])
-    work = GANWorkload(
-        generator=generator, critic=critic, options=options, rows=rows, photos=500,
-        shapes=shapes_of(generator, critic), conditioned=labels is not None,
-        places=places is not None,
-    )  # fmt: skip
+    work, size = _work(wanted), wanted["size"]
+    taken = Levers(**LEVERS[levers])
     predicted = work.needs(taken, base=base - before, beside=0)
-    task = GANTask(
-        generator, critic, options, latent=work.shapes.latent, photos=500,
-        total=10**6, levers=taken, ranks=Ranks.alone(), save=lambda *_: None,
-    )  # fmt: skip
-    batch = RealBatch(torch.rand(rows, 3, *size) * 2 - 1, labels, places)
+    if taken.recompute:
+        give_back_at_once()  # as a trainer does
+    advance = work.task(work.networks, taken)
+    batch = RealBatch(
+        torch.rand(work.rows, 3, *size) * 2 - 1,
+        torch.arange(work.rows) % 10 if work.conditioned else None,
+        torch.zeros(work.rows, 3) if work.places else None,
+    )
     RESET.write_text("5")
     for step in range(steps):
-        task.step(batch, step=step, nimg=step * rows)
+        advance(batch, step=step, nimg=step * work.rows)
     grown = _peak() - before
     return {
-        "case": case, "levers": levers, "rows": rows, "predicted": predicted,
+        "case": case, "levers": levers, "rows": work.rows, "predicted": predicted,
         "measured": grown, "ratio": round(predicted / grown, 3), "base": before,
     }  # fmt: skip
+
+
+def _work(wanted):
+    rows, kind = wanted.pop("rows"), "gan"
+    for one in ("own", "unet"):
+        kind = one if wanted.pop(one, False) else kind
+    usual = {
+        "rows": rows, "conditioned": bool(wanted.get("classes")),
+        "places": bool(wanted.get("places")),
+    }  # fmt: skip
+    if kind == "unet":
+        unet = UNet(**wanted)
+        names = tuple(map(str, range(wanted.get("classes", 0))))
+        return DiffusionWorkload(
+            unet=unet, options=DiffusionOptions(), shape=unet.config.shape,
+            classes=names, **usual,
+        )  # fmt: skip
+    generator, critic = _own(wanted["width"]) if kind == "own" else _ours(wanted)
+    return GANWorkload(
+        generator=generator, critic=critic, options=GANOptions(augment_share=1.0),
+        photos=500, shapes=shapes_of(generator, critic), **usual,
+    )  # fmt: skip
 
 
 def _ours(wanted):

@@ -73,6 +73,7 @@ class Painter(Task):
     """
 
     kind = "painter"
+    sample_cost = 0.12
 
     def __init__(self, how: str = "good", train: Photos | None = None) -> None:
         self.how, self.train, self.asked = how, train, 0

@@ -42,6 +42,7 @@ class Painting:
     """A task whose figures follow from the step, and whose images from the seed."""
 
     kind = "gan"
+    sample_cost = 0.12
 
     def __init__(self, source, *, spread=60, constant=False, same=False):
         self.source, self.spread, self.constant = source, spread, constant

@@ -111,6 +111,7 @@ trainings = typer.Typer(
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 trainings.command(name="gan")(_guarded(train.gan, resumes=True))
+trainings.command(name="diffusion")(_guarded(train.diffusion, resumes=True))
 app.add_typer(trainings, name="train")
 
 

@@ -1,139 +1,146 @@
-"""``fiberaug train gan``."""
+"""``fiberaug train gan`` and ``fiberaug train diffusion``."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-__all__ = ["gan"]
+from fiberaug.cli import trainings as given
+
+if TYPE_CHECKING:
+    from fiberaug.models import UNet
+    from fiberaug.training import DiffusionTrainer, GANTrainer
+    from fiberaug.training.contracts import Source
+
+__all__ = ["diffusion", "gan"]
 
 
 def gan(  # noqa: PLR0917  # Typer makes options of them
-    shards: Annotated[str, typer.Argument(help="Shards, or a folder of photos.")],
-    size: Annotated[str, typer.Option(help="Of the images, HEIGHTxWIDTH in px.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
-    train_images: Annotated[
-        int, typer.Option(help="Photos to show in all, each as often as it comes.")
-    ] = 1_000_000,
-    memory: Annotated[
-        str | None,
-        typer.Option(help="Most that it may use, such as 2GB; default: 85 % of free."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Such as cuda; default: a GPU if there is one.")
-    ] = None,
+    shards: given.Shards,
+    size: given.Size,
+    out: given.Out,
+    train_images: given.Images = 1_000_000,
+    memory: given.Memory = None,
+    device: given.Device = None,
     loss: Annotated[
         str, typer.Option(help="rpgan, bce, wgan-gp or wgan-clip.")
     ] = "rpgan",
-    batch_size: Annotated[int, typer.Option(help="Photos of a step.")] = 64,
-    width: Annotated[
-        int, typer.Option(help="Channels at the whole size; more is slower and better.")
-    ] = 32,
-    channels: Annotated[int, typer.Option(help="Of the images, 1 to 4.")] = 3,
-    unconditional: Annotated[
-        bool, typer.Option("--unconditional", help="Leave labels out of account.")
-    ] = False,
-    windows: Annotated[
-        bool | None,
-        typer.Option(
-            "--windows/--whole",
-            help="Train on windows of the photos; default: where they are large.",
-        ),
-    ] = None,
-    held_out: Annotated[
-        float, typer.Option(help="Share of the photos that is only for judging.")
-    ] = 0.1,
-    workers: Annotated[int, typer.Option(help="Processes that read photos.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+    batch_size: given.Batch = 64,
+    width: given.Width = 32,
+    channels: given.Channels = 3,
+    unconditional: given.Unconditional = False,
+    windows: given.Windows = None,
+    held_out: given.HeldOut = 0.1,
+    workers: given.Workers = 0,
+    seed: given.Seed = 0,
     gamma: Annotated[
         str | None, typer.Option(help='Of the penalty, such as "cosine 0.8 0.08".')
     ] = None,
     lr: Annotated[
         str | None, typer.Option(help='Learning rate, such as "cosine 1e-3 1e-4".')
     ] = None,
-    bf16: Annotated[
-        bool | None,
-        typer.Option("--bf16/--fp32", help="Convolutions in bfloat16 or float32."),
-    ] = None,
-    no_judge: Annotated[
-        bool, typer.Option("--no-judge", help="Keep the last generator, not the best.")
-    ] = False,
-    board: Annotated[
-        bool, typer.Option("--board", help="Write for TensorBoard, too.")
-    ] = False,
-    licence: Annotated[str | None, typer.Option(help="Of what is generated.")] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what it would take: memory, time, disk."),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    bf16: given.BF16 = None,
+    no_judge: given.NoJudge = False,
+    board: given.Board = False,
+    licence: given.Licence = None,
+    dry_run: given.DryRun = False,
+    as_json: given.AsJSON = False,
 ) -> None:
     """Train a GAN on your photos.
 
     The same command goes on where an interrupted one was. The generator is then in
     OUT/best, or OUT/generator without a judge: `fiberaug generate OUT/best ...`.
     """
-    import contextlib
-    import json
-    import logging
-
-    import torch
-
     from fiberaug.models import Critic, Generator
     from fiberaug.models.sizes import plan_size
     from fiberaug.training import GANTrainer
-    from fiberaug.training.feeding import open_source
-    from fiberaug.training.ranking import Ranks
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    device = _joined(device)
-    source = open_source(
-        shards, size=plan_size(size).size, channels=channels, batch_size=batch_size,
-        conditional=False if unconditional else None, seed=seed, held_out=held_out,
-        windows=windows, num_workers=workers,
-    )  # fmt: skip
-    with contextlib.closing(source):
-        made: dict[str, Any] = {
-            "classes": len(source.classes), "channels": channels, "width": width,
-            "places": source.has_places,
-        }  # fmt: skip
-        torch.manual_seed(seed)
-        generator, critic = Generator(size, **made), Critic(size, **made)
+    def make(
+        source: "Source", networks: dict[str, Any], options: dict[str, Any]
+    ) -> "tuple[GANTrainer, str]":
+        generator, critic = Generator(size, **networks), Critic(size, **networks)
         trainer = GANTrainer(
-            generator, critic, source, loss=loss, memory=memory, out=out,
-            batch_size=batch_size, seed=seed, device=device, num_workers=workers,
-            gamma=gamma, lr=lr, bf16=bf16, judge=not no_judge, board=board,
-            progress=not as_json, licence=licence,
+            generator, critic, source, loss=loss, gamma=gamma, lr=lr, **options
+        )
+        return trainer, str(generator.plan)
+
+    given.run(
+        make, shards=shards, size=plan_size(size).size, out=out,
+        train_images=train_images, memory=memory, device=device,
+        batch_size=batch_size, width=width, channels=channels,
+        unconditional=unconditional, windows=windows, held_out=held_out,
+        workers=workers, seed=seed, bf16=bf16, no_judge=no_judge, board=board,
+        licence=licence, dry_run=dry_run, as_json=as_json,
+    )  # fmt: skip
+
+
+def diffusion(  # noqa: PLR0917  # Typer makes options of them
+    shards: given.Shards,
+    size: given.Size,
+    out: given.Out,
+    train_images: given.Images = 1_000_000,
+    memory: given.Memory = None,
+    device: given.Device = None,
+    batch_size: given.Batch = 64,
+    width: given.Width = 64,
+    channels: given.Channels = 3,
+    unconditional: given.Unconditional = False,
+    windows: given.Windows = None,
+    held_out: given.HeldOut = 0.1,
+    workers: given.Workers = 0,
+    seed: given.Seed = 0,
+    lr: Annotated[
+        str, typer.Option(help='Learning rate, such as "cosine 1e-3 1e-5".')
+    ] = "cosine 1e-3 1e-5",
+    base: Annotated[
+        str | None,
+        typer.Option(help="Weights to begin with: a folder, or a .safetensors file."),
+    ] = None,
+    bf16: given.BF16 = None,
+    no_judge: given.NoJudge = False,
+    board: given.Board = False,
+    licence: given.Licence = None,
+    dry_run: given.DryRun = False,
+    as_json: given.AsJSON = False,
+) -> None:
+    """Train a diffusion model on your photos.
+
+    The same command goes on where an interrupted one was. The model is then in
+    OUT/best, or OUT/generator without a judge: `fiberaug generate OUT/best ...`.
+    """
+    from fiberaug.models import UNet
+    from fiberaug.models.unet_config import unet_size
+    from fiberaug.training import DiffusionTrainer
+
+    def make(
+        source: "Source", networks: dict[str, Any], options: dict[str, Any]
+    ) -> "tuple[DiffusionTrainer, str]":
+        unet = UNet(size, **networks)
+        if base is not None:
+            _begin_with(unet, base)
+        height, wide = unet.config.size
+        levels = ", ".join(f"{h}x{w}" for h, w in unet.config.levels)
+        told = f"height {height}, width {wide}: levels of {levels}"
+        return DiffusionTrainer(unet, source, lr=lr, **options), told
+
+    given.run(
+        make, shards=shards, size=unet_size(size), out=out,
+        train_images=train_images, memory=memory, device=device,
+        batch_size=batch_size, width=width, channels=channels,
+        unconditional=unconditional, windows=windows, held_out=held_out,
+        workers=workers, seed=seed, bf16=bf16, no_judge=no_judge, board=board,
+        licence=licence, dry_run=dry_run, as_json=as_json,
+    )  # fmt: skip
+
+
+def _begin_with(unet: "UNet", base: str) -> None:
+    """Begin with other weights, and say which fit."""
+    import logging
+
+    from fiberaug.models.transplanting import start_from
+
+    left = start_from(unet, base)
+    if left:
+        logging.getLogger("fiberaug").warning(
+            "of %s these weights do not fit and begin anew: %s",
+            base, ", ".join(left[:5]) + (", ..." if len(left) > 5 else ""),
         )  # fmt: skip
-        told = Ranks().is_first
-        if told and not as_json:
-            print(f"images: {generator.plan}")
-        if dry_run:
-            plan = trainer.plan(train_images)
-            if told:
-                print(json.dumps(plan.to_dict(), indent=1) if as_json else str(plan))
-            return
-        trainer.train(images=train_images)
-    place = out / ("best" if (out / "best").exists() else "generator")
-    if not told:
-        return
-    if as_json:
-        print(json.dumps({"generator": str(place)}))
-    else:
-        print(f"generator: {place}")
-
-
-def _joined(device: str | None) -> str:
-    """Return where to train, after this process joined those that torchrun started."""
-    import os
-
-    import torch
-    from torch import distributed
-
-    on_gpu = torch.cuda.is_available() if device is None else device.startswith("cuda")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        distributed.init_process_group("nccl" if on_gpu else "gloo")
-        if on_gpu and device in {None, "cuda"}:
-            device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-            torch.cuda.set_device(device)
-    return device or ("cuda" if on_gpu else "cpu")

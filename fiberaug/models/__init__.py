@@ -7,14 +7,25 @@ if TYPE_CHECKING:
     from fiberaug.models.config import CriticConfig, GeneratorConfig
     from fiberaug.models.critic import Critic
     from fiberaug.models.generator import Generator
+    from fiberaug.models.unet import UNet
+    from fiberaug.models.unet_config import UNetConfig
 
-__all__ = ["Critic", "CriticConfig", "Generator", "GeneratorConfig"]
+__all__ = [
+    "Critic",
+    "CriticConfig",
+    "Generator",
+    "GeneratorConfig",
+    "UNet",
+    "UNetConfig",
+]
 
 _HOME = {
     "Critic": "critic",
     "CriticConfig": "config",
     "Generator": "generator",
     "GeneratorConfig": "config",
+    "UNet": "unet",
+    "UNetConfig": "unet_config",
 }
 
 

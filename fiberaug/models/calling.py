@@ -18,23 +18,30 @@ _ALIASES = {
 _SIZES = ("latent_shape", "z_dim", "latent_dim", "nz", "latent_size", "z_size")
 
 
-def conditions_of(module: nn.Module) -> dict[str, str]:
-    """Return the names of the arguments for ``labels`` and ``places`` that are there.
+def conditions_of(
+    module: nn.Module, inputs: int = 1, known: tuple[str, ...] = _WHAT
+) -> dict[str, str]:
+    """Return the names of the arguments for conditions that are there.
+
+    Args:
+        module: It.
+        inputs: Arguments before them.
+        known: Conditions that there can be.
 
     Raises:
         UsageError: ``forward`` needs another argument.
     """
-    _, *more = inspect.signature(module.forward).parameters.values()
+    more = list(inspect.signature(module.forward).parameters.values())[inputs:]
     found: dict[str, str] = {}
     for one in more:
         what = _ALIASES.get(one.name, one.name)
         variable = one.kind in {one.VAR_POSITIONAL, one.VAR_KEYWORD}
-        if what in _WHAT and not variable:
+        if what in known and not variable:
             found[what] = one.name
         elif one.default is one.empty and not variable:
             raise UsageError(
                 f"{type(module).__name__} needs an argument {one.name!r}; a network is"
-                f" given its input, {' and '.join(_WHAT)}"
+                f" given its input, {' and '.join(known)}"
             )
     return found
 

@@ -27,6 +27,8 @@ _kinds: dict[str, Opener] = {}
 _SHIPPED = {
     "gan": ("fiberaug.synthetic.gans", "open_gan"),
     "gan-own": ("fiberaug.synthetic.gans", "refuse_own"),
+    "diffusion": ("fiberaug.synthetic.diffusions", "open_diffusion"),
+    "diffusion-own": ("fiberaug.synthetic.diffusions", "refuse_own"),
 }
 """Kinds of this package, imported when one is opened."""
 

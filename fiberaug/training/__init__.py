@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fiberaug.training.contracts import Verdict, View, Watcher
+    from fiberaug.training.diffusion import DiffusionTrainer
     from fiberaug.training.gan import GANTrainer
     from fiberaug.training.plans import Plan
 
-__all__ = ["GANTrainer", "Plan", "Verdict", "View", "Watcher"]
+__all__ = ["DiffusionTrainer", "GANTrainer", "Plan", "Verdict", "View", "Watcher"]
 
 _HOMES = {
     "contracts": ("Verdict", "View", "Watcher"),
+    "diffusion": ("DiffusionTrainer",),
     "gan": ("GANTrainer",),
     "plans": ("Plan",),
 }

@@ -40,6 +40,10 @@ class RealBatch(NamedTuple):
     the right the window's middle is, from -1 to 1, and log2 of photo px per window px.
     """
 
+    context: torch.Tensor | None = None
+    """float32 [B, D], what else images are conditioned on; a row of zeros: nothing.
+    A GAN does not look at it."""
+
 
 class Photos(NamedTuple):
     """Photos that figures are taken against, in a fixed order."""
@@ -107,6 +111,9 @@ class Task(Protocol):
 
     kind: str
     """Such as ``gan``: what ``generator.json`` and the state call it."""
+
+    sample_cost: float
+    """Photos that are trained on in the time in which one image is sampled, about."""
 
     def step(self, batch: RealBatch, *, step: int, nimg: int) -> dict[str, float]:
         """Make one step of all optimisers and return figures by name.

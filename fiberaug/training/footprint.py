@@ -67,6 +67,7 @@ def footprint(
     device: str = "cpu",
     base: int = 0,
     beside: int = 0,
+    at_once: bool = False,
 ) -> Footprint:
     """Return what a step would take, without taking it.
 
@@ -78,9 +79,13 @@ def footprint(
         device: Kind of device that is counted: ``cpu`` or ``cuda``.
         base: Bytes of the process without it.
         beside: Bytes of other things.
+        at_once: See :func:`fiberaug.training.footprint_heap.heap_of`.
     """
     gc.collect()  # what waits to be collected would be counted as freed in between
-    with FakeTensorMode(allow_non_fake_inputs=True), Tracker(device) as tracker:
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        Tracker(device, at_once=at_once) as tracker,
+    ):
         step = build()
         for _ in range(_STEPS):
             step()

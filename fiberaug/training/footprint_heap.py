@@ -43,9 +43,14 @@ class Heap(Protocol):
 
 
 class HoledHeap:
-    """The allocator of a C library: what is in use, and holes in proportion."""
+    """The allocator of a C library: what is in use, and holes in proportion.
 
-    def __init__(self) -> None:
+    Args:
+        alone: Bytes from which on a piece comes and goes by itself, without a hole.
+    """
+
+    def __init__(self, alone: int = _ALONE) -> None:
+        self._alone = alone
         self.peak = 0
         """Most bytes that the process has had by it."""
 
@@ -53,17 +58,16 @@ class HoledHeap:
 
     def take(self, size: int) -> Piece:
         """Return memory of so many bytes."""
-        self._held += _with_holes(size)
+        self._held += self._with_hole(size)
         self.peak = max(self.peak, round(self._held))
         return Piece(size, 0)
 
     def give(self, piece: Piece) -> None:
         """Take memory back."""
-        self._held -= _with_holes(piece.size)
+        self._held -= self._with_hole(piece.size)
 
-
-def _with_holes(size: int) -> float:
-    return size if size >= _ALONE else size * _HOLES
+    def _with_hole(self, size: int) -> float:
+        return size if size >= self._alone else size * _HOLES
 
 
 class CachingHeap:
@@ -114,6 +118,14 @@ def _segment(size: int) -> int:
     return 20 * _MIB if size < 10 * _MIB else -(-size // (2 * _MIB)) * 2 * _MIB
 
 
-def heap_of(device: str) -> Heap:
-    """Return the allocator of a kind of device: ``cpu`` or ``cuda``."""
-    return CachingHeap() if device == "cuda" else HoledHeap()
+def heap_of(device: str, *, at_once: bool = False) -> Heap:
+    """Return the allocator of a kind of device.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        at_once: Whether a C library gives pieces of a megabyte and more back at once,
+            see :func:`fiberaug.allocator.give_back_at_once`.
+    """
+    if device == "cuda":
+        return CachingHeap()
+    return HoledHeap(_MIB if at_once else _ALONE)

@@ -22,9 +22,10 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Args:
         device: ``cpu``, ``cuda``: what is counted; of a CPU also tensors without
             storage, of device ``meta``.
+        at_once: See :func:`fiberaug.training.footprint_heap.heap_of`.
     """
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", *, at_once: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.device = device
         self.live = 0
@@ -36,7 +37,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.worst = ""
         """The operation at which most were, with the shapes that it read."""
 
-        self.heap: Heap = heap_of(device)
+        self.heap: Heap = heap_of(device, at_once=at_once)
         self._known: dict[int, tuple[int, Piece]] = {}
 
     def __torch_dispatch__(

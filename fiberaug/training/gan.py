@@ -15,13 +15,13 @@ from fiberaug.synthetic.loading import load
 from fiberaug.training.arguments import check_latent
 from fiberaug.training.contracts import Source, Watcher
 from fiberaug.training.gan_options import GANOptions
-from fiberaug.training.gan_saving import save_generator
 from fiberaug.training.gan_task import GANTask
 from fiberaug.training.gan_workload import GANWorkload
 from fiberaug.training.judging import Judge
 from fiberaug.training.levers import Levers
 from fiberaug.training.networks import check_networks, unwrapped
 from fiberaug.training.ranking import Ranks
+from fiberaug.training.saving import notes_of
 from fiberaug.training.shapes import check_conditions, shapes_of
 from fiberaug.training.trainer import Trainer
 
@@ -92,6 +92,7 @@ class GANTrainer(Trainer):
     """
 
     kind = "gan"
+    sample_cost = GANTask.sample_cost
 
     def __init__(
         self,
@@ -187,12 +188,16 @@ class GANTrainer(Trainer):
         return GANTask(
             networks["generator"], networks["critic"], self.options,
             latent=self.shapes.latent, photos=source.photos, total=images,
-            levers=levers, ranks=ranks,
-            save=partial(
-                save_generator, source=source, licence=self.licence,
-                options=self.options, latent=self.shapes.latent,
-            ),
+            levers=levers, ranks=ranks, save=partial(self._save, source),
         )  # fmt: skip
+
+    def _save(
+        self, source: Source, module: nn.Module, folder: Path, notes: Mapping[str, Any]
+    ) -> None:
+        told = notes_of(source, notes, self.options.to_dict(), self.licence)
+        GANGenerator(
+            module, classes=source.classes, notes=told, latent=self.shapes.latent
+        ).save(folder)
 
     def _opened(self, folder: Path) -> ImageGenerator:
         if type(self.generator) is not Generator:  # no folder holds its code

@@ -17,7 +17,7 @@ from fiberaug.evaluate.feeding import device_of
 from fiberaug.files import write_atomically
 from fiberaug.seeding import check_seed
 from fiberaug.training.conditioned import outputs_of
-from fiberaug.training.contracts import Photos, Source, Verdict, View
+from fiberaug.training.contracts import Photos, Verdict, View
 from fiberaug.training.judges import read_network, write_network
 from fiberaug.training.lessons import teach
 from fiberaug.training.looking import LEAST, Asked, Yardstick, asked_for
@@ -29,7 +29,7 @@ _PHOTOS = 5000  # of the training that are looked at, and fewer where they are l
 _BYTES = 1 << 28  # of photos in memory at a time
 _LOOKS = 12  # in a training, if it is long enough
 _PASSES = 50  # over the photos between two looks at most: then a copy shows
-_COST = 4  # images shown per image of a look: looks take about a thirtieth of the time
+_SHARE = 0.03  # of the time that looks may take
 _LESSON = (2_000, 20_000)  # photos that a judge learns from, least and most
 _FOLDER, _WEIGHTS, _TABLE = "judge", "classifier.safetensors", "judge.csv"
 _log = logging.getLogger("fiberaug")
@@ -116,7 +116,7 @@ class Judge:
             )
             return
         if not self._between:
-            self._between = self.every or self._chosen(source, view.total)
+            self._between = self.every or self._chosen(view)
             self._next = self._between
         classifier = self._taught(view, train, held_out)
         self._yardstick = Yardstick.of(classifier, train, held_out)
@@ -163,10 +163,10 @@ class Judge:
         self._lesson, self._extractor = state["lesson"], state["extractor"]
         self._looks = [Look.from_dict(look) for look in state["looks"]]
 
-    def _chosen(self, source: Source, total: int) -> int:
+    def _chosen(self, view: View) -> int:
         """Return the images between two looks."""
-        often = min(-(-total // _LOOKS), _PASSES * source.photos)
-        return max(often, _COST * self.samples)
+        often = min(-(-view.total // _LOOKS), _PASSES * view.source.photos)
+        return max(often, round(view.task.sample_cost / _SHARE * self.samples))
 
     def _taught(self, view: View, train: Photos, held_out: Photos) -> nn.Module:
         """Return the classifier, the same one as before where a training goes on."""

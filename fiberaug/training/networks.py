@@ -11,7 +11,14 @@ from torch import nn
 from fiberaug.errors import UsageError
 from fiberaug.models.calling import call_network, conditions_of
 
-__all__ = ["Conditions", "Network", "check_networks", "unwrapped", "weights"]
+__all__ = [
+    "Conditions",
+    "Network",
+    "check_network",
+    "check_networks",
+    "unwrapped",
+    "weights",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,38 +127,51 @@ def check_networks(generator: object, critic: object) -> None:
     """Refuse networks that cannot be trained, whatever the data.
 
     Raises:
-        UsageError: One is no module with weights in float32 of which some are trained,
-            or both have one in common.
+        UsageError: See :func:`check_network`; or both have a weight in common.
     """
     seen: dict[int, str] = {}
     for what, one in (("generator", generator), ("critic", critic)):
-        named = [] if not isinstance(one, nn.Module) else [*one.named_parameters()]
-        if not named:
-            raise UsageError(
-                f"the {what} must be a torch.nn.Module with weights, got"
-                f" {type(one).__name__}"
-            )
-        for name, weight in named:
-            if isinstance(weight, nn.parameter.UninitializedParameter):
-                raise UsageError(
-                    f"the {what} has a weight {name} whose shape is not known yet: run"
-                    " it once on a batch, then train it"
-                )
-            if weight.dtype != torch.float32:
-                raise UsageError(
-                    f"the {what} has weights in {weight.dtype} ({name}), and training"
-                    " is in float32: call its float(); bf16=True computes in bfloat16"
-                )
+        for name, weight in check_network(one, what):
             if seen.setdefault(id(weight), what) != what:
                 raise UsageError(
                     f"the {what} has {name} in common with the generator, and each"
                     " network is still while the other learns: give each its own"
                 )
-        if not any(weight.requires_grad for _, weight in named):
+
+
+def check_network(one: object, what: str) -> list[tuple[str, nn.Parameter]]:
+    """Return the weights of a network by name, in order.
+
+    Args:
+        one: The network.
+        what: What it is called in errors.
+
+    Raises:
+        UsageError: It is no module with weights in float32 of which some are trained.
+    """
+    named = [] if not isinstance(one, nn.Module) else [*one.named_parameters()]
+    if not named:
+        raise UsageError(
+            f"the {what} must be a torch.nn.Module with weights, got"
+            f" {type(one).__name__}"
+        )
+    for name, weight in named:
+        if isinstance(weight, nn.parameter.UninitializedParameter):
             raise UsageError(
-                f"all weights of the {what} are frozen, so that it cannot learn: call"
-                " its requires_grad_()"
+                f"the {what} has a weight {name} whose shape is not known yet: run"
+                " it once on a batch, then train it"
             )
+        if weight.dtype != torch.float32:
+            raise UsageError(
+                f"the {what} has weights in {weight.dtype} ({name}), and training"
+                " is in float32: call its float(); bf16=True computes in bfloat16"
+            )
+    if not any(weight.requires_grad for _, weight in named):
+        raise UsageError(
+            f"all weights of the {what} are frozen, so that it cannot learn: call"
+            " its requires_grad_()"
+        )
+    return named
 
 
 def weights(module: nn.Module) -> int:

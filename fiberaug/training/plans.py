@@ -153,8 +153,9 @@ class Workload(ABC):
 
         waiting = 4 * (self.rows - rows) * self._numbers
         found = footprint(
-            build, device=self.device.type, base=base, beside=beside + waiting
-        )
+            build, device=self.device.type, base=base, beside=beside + waiting,
+            at_once=some.recompute,
+        )  # fmt: skip
         return found.total
 
     @property

@@ -16,6 +16,7 @@ from fiberaug.models.blocks import recomputed_modules
 
 __all__ = ["Recomputing", "recompute"]
 
+_OF_DIFFUSERS = ("ResnetBlock2D", "Attention")
 Forward = Callable[..., torch.Tensor]
 
 
@@ -97,15 +98,19 @@ class Recomputing:
 def recompute(network: nn.Module) -> Recomputing:
     """Let the blocks of a network compute again in the backward pass.
 
-    Values and names of weights stay what they are. Of our networks each residual block
-    is one; of others the layers of each outermost ``Sequential`` are, a few at a time:
+    Values and names of weights stay what they are. Of our networks and of those of
+    diffusers each residual block is one, and each attention; of others the layers of
+    each outermost ``Sequential`` are, a few at a time:
     of n layers about sqrt(n). Layers with buffers, such as batch normalisation and
     spectral normalisation, compute once: a second time would change them again.
 
     Args:
         network: Changed in place, until :meth:`Recomputing.undo`.
     """
-    blocks = [one for one in recomputed_modules(network) if _is_pure([one])]
+    blocks = recomputed_modules(network) or [
+        one for one in network.modules() if type(one).__name__ in _OF_DIFFUSERS
+    ]
+    blocks = [one for one in blocks if _is_pure([one])]
     if blocks:
         return Recomputing([(one, _Again(one.forward)) for one in blocks])
     found = [one for one in _outermost(network) if len(one) > 1]

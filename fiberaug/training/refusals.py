@@ -208,8 +208,8 @@ def _few(request: Request) -> str | None:
         if request.photos >= _FEW:
             return None
         return (
-            f"{request.photos} photos to train on: below {_FEW} a GAN mostly copies"
-            f" them. {_REMEDY}"
+            f"{request.photos} photos to train on: below {_FEW} a generator mostly"
+            f" copies them. {_REMEDY}"
         )
     few = [
         f"{name} {count}"

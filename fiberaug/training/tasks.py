@@ -37,6 +37,7 @@ class NetworksTask:
     """
 
     kind: str = ""
+    sample_cost: float = 0.12
     penalised: bool = False
     """Whether the loss has penalties, which can be taken by finite differences."""
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import nn
 
+from fiberaug.allocator import give_back_at_once
 from fiberaug.errors import UsageError
 from fiberaug.synthetic.generator import ImageGenerator
 from fiberaug.training.arguments import check_arguments, folder_of, put_on
@@ -31,6 +32,7 @@ __all__ = ["Options", "Trainer"]
 _RUNS = Path("runs")
 _JUDGED = 10_000  # images: a shorter training would wait for its judge
 _WORKER = 250 * 10**6  # bytes of a process that reads photos
+_LOOKED_AT, _LOOK_SHARE = 100, 0.05  # samples of a look; of the time, at most
 _log = logging.getLogger("fiberaug")
 
 
@@ -77,6 +79,8 @@ class Trainer(ABC):
     """
 
     kind: ClassVar[str]
+    sample_cost: ClassVar[float]
+    """See :class:`fiberaug.training.contracts.Task`."""
 
     def __init__(
         self,
@@ -146,6 +150,8 @@ class Trainer(ABC):
             if ranks.is_first:
                 for line in notes:
                     _log.warning(line)
+            if plan.levers.recompute:
+                give_back_at_once()
             task = self._task(self.networks, source, images, plan.levers, ranks)
             loop = Loop(
                 task, source, self._all_watchers(images),
@@ -298,6 +304,7 @@ class Trainer(ABC):
             judges.append(Judge(seed=self.options.seed))
         return standard_watchers(
             console=self.progress, board=self.board, guard=self.guard,
+            look_every_images=_look_every(images, self.sample_cost),
             also=[*judges, *self.watchers],
         )  # fmt: skip
 
@@ -324,6 +331,17 @@ _PLACELESS = (
     "the networks learn windows of the photos and are not told where each lies: make"
     " them with places=True (or an argument places), or give windows=False"
 )
+
+
+def _look_every(images: int, sample_cost: float) -> int | None:
+    """Return the images between two looks at samples; None: the usual ones.
+
+    Args:
+        images: To show in all.
+        sample_cost: Photos trained on in the time of a sample.
+    """
+    least = round(_LOOKED_AT * sample_cost / _LOOK_SHARE)
+    return max(images // 40, least) if least > 2_000 else None
 
 
 def _free_folder(kind: str) -> Path:

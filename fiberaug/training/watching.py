@@ -17,7 +17,7 @@ def standard_watchers(
     console: bool = True,
     board: bool = False,
     guard: bool = True,
-    grid_every_images: int | None = None,
+    look_every_images: int | None = None,
     also: Sequence[Watcher] = (),
 ) -> list[Watcher]:
     """Return watchers in the order in which they look at a step.
@@ -29,18 +29,18 @@ def standard_watchers(
         console: Show how far it is.
         board: Write for TensorBoard.
         guard: End a training that learns nothing more.
-        grid_every_images: Images from one picture of samples to the next. None: a
-            fortieth of all, but at least 2,000.
+        look_every_images: Images from one look at samples to the next, of who guards
+            and who draws. None: a fortieth of all, but at least 2,000.
         also: Your own.
 
     Raises:
         UsageError: ``board`` is asked for and TensorBoard is not installed, or
-            ``grid_every_images`` is below 1.
+            ``look_every_images`` is below 1.
     """
     found: list[Watcher] = [
-        *([Guard()] if guard else []),
+        *([Guard(every=look_every_images)] if guard else []),
         *also,
-        Grids(every=grid_every_images),
+        Grids(every=look_every_images),
     ]
     if console:
         found.append(Console())

@@ -1,53 +1,36 @@
-"""A trained generator in a folder, with what it was trained on."""
+"""What a trained generator's folder says of its training."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from fiberaug.synthetic.gans import GANGenerator
 from fiberaug.training.contracts import Source
-from fiberaug.training.gan_options import GANOptions
 from fiberaug.training.windows import largest_scale
 
-__all__ = ["save_generator"]
+__all__ = ["notes_of"]
 
 
-def save_generator(
-    module: nn.Module,
-    folder: Path,
-    notes: Mapping[str, Any],
-    *,
+def notes_of(
     source: Source,
+    notes: Mapping[str, Any],
+    options: Mapping[str, Any],
     licence: str | None,
-    options: GANOptions,
-    latent: tuple[int, ...],
-) -> None:
-    """Write a generator with what it was trained on.
+) -> dict[str, Any]:
+    """Return what should be known of a generator, fit for JSON.
 
     Args:
-        module: The network, in evaluation mode.
-        folder: An empty folder.
-        notes: Images shown, and figures.
         source: What it was trained on.
-        licence: Of what is generated.
+        notes: Images shown, and figures.
         options: How it was trained.
-        latent: Shape of one latent.
-
-    Raises:
-        StoreError: It cannot be written.
+        licence: Of what is generated.
     """
     described = source.describe()
-    told = {
+    return {
         **notes,
         **_frames(described, source.size),
         "trained_on": described,
-        "options": options.to_dict(),
+        "options": dict(options),
         "licence": licence,
     }
-    made = GANGenerator(module, classes=source.classes, notes=told, latent=latent)
-    made.save(folder)
 
 
 def _frames(described: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
