@@ -1,8 +1,6 @@
 """The folder of a diffusion model: ours, without code, and one that diffusers loads."""
 
 import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +8,21 @@ from typing import Any
 
 from torch import nn
 
-from fiberaug.errors import DataRefused, LimitExceeded, StoreError, UsageError
+from fiberaug.errors import DataRefused, StoreError, UsageError
 from fiberaug.files import write_atomically
 from fiberaug.models.storing import load_weights, save_network, weights_sha256
 from fiberaug.models.unet import UNet
 from fiberaug.models.unet_config import UNetConfig
 from fiberaug.synthetic.denoisers import check_shape
-from fiberaug.synthetic.gan_places import Frames
+from fiberaug.synthetic.descriptions import (
+    FILE,
+    VERSION,
+    checked_names,
+    checked_sha256,
+    plain,
+    read_description,
+    refuse_second,
+)
 from fiberaug.synthetic.samplers import make_sampler
 from fiberaug.synthetic.sampling import Sampling
 
@@ -33,11 +39,8 @@ __all__ = [
 SHIPPED, OWN = "diffusion", "diffusion-own"
 """Kinds: of :class:`fiberaug.models.UNet`, and of a network of the user's."""
 
-_FILE, _VERSION = "generator.json", 1
 _WEIGHTS = "diffusion_pytorch_model"  # as diffusers calls them
 _UNET, _CONDITIONER, _OWN_WEIGHTS = "unet", "conditioner", "generator"
-_MOST_BYTES = 2**20
-_HASH = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,7 @@ class DiffusionFile:
         """Return it as plain values."""
         config = None if self.config is None else self.config.to_dict()
         return {
-            "v": _VERSION, "kind": self.kind, "class": self.named, "config": config,
+            "v": VERSION, "kind": self.kind, "class": self.named, "config": config,
             "shape": list(self.shape), "classes": list(self.classes),
             "notes": dict(self.notes), "sampling": self.sampling.to_dict(),
             "sha256": dict(self.sha256),
@@ -89,9 +92,8 @@ def save_diffusion(folder: Path, module: nn.Module, file: DiffusionFile) -> Path
         UsageError: The folder holds a generator already, or notes are not fit for JSON.
         StoreError: It cannot be written.
     """
-    if (folder / _FILE).exists():
-        raise UsageError(f"{folder} holds a generator already; choose another folder")
-    _plain(file.to_dict())
+    refuse_second(folder)
+    plain(file.to_dict())
     hashes = {}
     try:
         for path, part in _parts(module).items():
@@ -103,7 +105,7 @@ def save_diffusion(folder: Path, module: nn.Module, file: DiffusionFile) -> Path
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"cannot write {folder}: {error.strerror}") from error
-    write_atomically(folder / _FILE, _plain(replace(file, sha256=hashes).to_dict()))
+    write_atomically(folder / FILE, plain(replace(file, sha256=hashes).to_dict()))
     return folder
 
 
@@ -130,7 +132,7 @@ def fill_weights(module: nn.Module, folder: Path, file: DiffusionFile) -> None:
     parts = _parts(module)
     if set(parts) != set(file.sha256):
         raise DataRefused(
-            f"{folder} must have the weights {', '.join(parts)}; {_FILE} names"
+            f"{folder} must have the weights {', '.join(parts)}; {FILE} names"
             f" {', '.join(file.sha256):.200}"
         )
     for path, part in parts.items():
@@ -163,33 +165,7 @@ def read_diffusion_file(folder: Path) -> DiffusionFile:
         LimitExceeded: It is larger than 1 MiB.
         StoreError: It cannot be read.
     """
-    path = folder / _FILE
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise DataRefused(f"{folder} holds no generator: no {_FILE}") from None
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise LimitExceeded(f"{path} is larger than {_MOST_BYTES} bytes")
-    try:
-        return _checked(json.loads(content))
-    except (UsageError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataRefused(f"{path} is no sound description: {error!s:.300}") from error
-
-
-def _plain(told: Mapping[str, Any]) -> bytes:
-    try:
-        text = json.dumps(told, indent=1, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"notes must be fit for JSON: {error}") from error
-    if len(text) > _MOST_BYTES:
-        raise UsageError(
-            f"notes and classes are {len(text)} characters long, at most {_MOST_BYTES}"
-            " are read"
-        )
-    return text.encode() + b"\n"
+    return read_description(folder, _checked)
 
 
 def _checked(said: Any) -> DiffusionFile:  # noqa: ANN401  # whatever a stranger wrote
@@ -199,35 +175,19 @@ def _checked(said: Any) -> DiffusionFile:  # noqa: ANN401  # whatever a stranger
         UsageError: It is not sound.
         KeyError: Something is missing.
     """
-    if said["v"] != _VERSION or said["kind"] not in {SHIPPED, OWN}:
-        raise UsageError(
-            f"version {said['v']!r:.20} and kind {said['kind']!r:.20}; this release"
-            f" reads version {_VERSION} of {SHIPPED} and {OWN}"
-        )
-    classes, notes = said.get("classes", []), said.get("notes", {})
-    if (
-        not isinstance(classes, list)
-        or not all(isinstance(name, str) and name for name in classes)
-        or len(set(classes)) != len(classes)
-    ):
-        raise UsageError("classes must be different texts")
-    if not isinstance(notes, dict):
-        raise UsageError("notes must be an object")
-    Frames.of(notes)
     config = UNetConfig.from_dict(said["config"]) if said["kind"] == SHIPPED else None
-    if config is not None and classes and len(classes) != config.classes:
-        raise UsageError(f"{len(classes)} names for {config.classes} classes")
+    classes = checked_names(
+        said, (SHIPPED, OWN), None if config is None else config.classes
+    )
     return DiffusionFile(
         kind=said["kind"], config=config, named=str(said.get("class", ""))[:200],
         shape=check_shape(said["shape"]) if config is None else config.shape,
-        sampling=Sampling.from_dict(said["sampling"]), classes=tuple(classes),
-        notes=notes, sha256=_hashes(said["sha256"]),
+        sampling=Sampling.from_dict(said["sampling"]), classes=classes,
+        notes=said.get("notes", {}), sha256=_hashes(said["sha256"]),
     )  # fmt: skip
 
 
 def _hashes(told: Any) -> dict[str, str]:  # noqa: ANN401  # whatever is there
-    if not isinstance(told, dict) or not all(
-        isinstance(one, str) and _HASH.fullmatch(one) for one in told.values()
-    ):
+    if not isinstance(told, dict):
         raise UsageError("sha256 must give each file of weights 64 hexadecimal digits")
-    return told
+    return {name: checked_sha256(one) for name, one in told.items()}
