@@ -14,6 +14,7 @@ _WHAT = ("labels", "places")
 _ALIASES = {
     "label": "labels", "y": "labels", "class_labels": "labels", "classes": "labels",
     "position": "places", "positions": "places", "place": "places",
+    "encoder_hidden_states": "context",
 }  # fmt: skip
 _SIZES = ("latent_shape", "z_dim", "latent_dim", "nz", "latent_size", "z_size")
 
@@ -41,7 +42,7 @@ def conditions_of(
         elif one.default is one.empty and not variable:
             raise UsageError(
                 f"{type(module).__name__} needs an argument {one.name!r}; a network is"
-                f" given its input, {' and '.join(known)}"
+                f" given its input, {', '.join(known)}"
             )
     return found
 

@@ -1,6 +1,5 @@
 """A network that takes noise out of images, and what it is told beside them."""
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from fiberaug.errors import UsageError
+from fiberaug.models.calling import conditions_of
 from fiberaug.models.unet import UNet
 from fiberaug.synthetic.samplers import Predict, guided
 
@@ -20,11 +20,6 @@ MOST_NUMBERS = 2**24
 """Of all images made at a time: ``torch.quantile``, which clips, takes no more."""
 
 _MOST_LABEL = 2**31
-_ALIASES = {
-    "label": "labels", "y": "labels", "class_labels": "labels", "classes": "labels",
-    "encoder_hidden_states": "context", "position": "places", "positions": "places",
-    "place": "places",
-}  # fmt: skip
 _WHAT = ("labels", "context", "places")
 
 
@@ -103,7 +98,7 @@ class Denoiser:
                 f"shape is missing: which images {type(module).__name__} makes is not"
                 " known; give (channels, height, width)"
             )
-        names = _conditions_of(module)
+        names = conditions_of(module, 2, _WHAT)
         return cls(
             module=module, shape=check_shape(shape), names=names,
             classes=(named or None) if "labels" in names else 0,
@@ -154,28 +149,6 @@ class Denoiser:
             return found
 
         return predict
-
-
-def _conditions_of(module: nn.Module) -> dict[str, str]:
-    """Return the names of the arguments beside images and times.
-
-    Raises:
-        UsageError: ``forward`` needs another.
-    """
-    _, _, *more = [*inspect.signature(module.forward).parameters.values(), None, None]
-    found: dict[str, str] = {}
-    for one in more:
-        if one is None or one.kind in {one.VAR_POSITIONAL, one.VAR_KEYWORD}:
-            continue
-        what = _ALIASES.get(one.name, one.name)
-        if what in _WHAT:
-            found[what] = one.name
-        elif one.default is one.empty:
-            raise UsageError(
-                f"{type(module).__name__} needs an argument {one.name!r}; a network is"
-                f" given images, times, {', '.join(_WHAT)}"
-            )
-    return found
 
 
 def check_shape(shape: object) -> tuple[int, int, int]:
