@@ -229,11 +229,10 @@ WANTED = {
     "shards": {"huggingface_hub"},
     "integrations": {"transformers"},
     "models": {"safetensors"},
-    "synthetic": {"diffusers"},
     "training": {"safetensors"},
 }
 """Files of shards from the Hub; Trainer, which is handed our loader; weights of our own
-networks, which are tensors and nothing else; a pipeline for those who use diffusers."""
+networks, which are tensors and nothing else."""
 
 
 def test_no_code_loads_a_model_from_elsewhere():

@@ -1,4 +1,4 @@
-"""Trains a tiny GAN as a rank, or alone, and prints the weights' sum and hash."""
+"""Trains a tiny GAN or a diffusion model, as a rank or alone, and prints its hash."""
 
 import json
 import os
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from fiberaug.models import Critic, Generator
-from fiberaug.training import GANTrainer
+from fiberaug.models import Critic, Generator, UNet
+from fiberaug.training import DiffusionTrainer, GANTrainer
 from fiberaug.training.contracts import Verdict, Watcher
 from fiberaug.training.states import latest
 
@@ -40,13 +40,17 @@ def main(out, images, loss="rpgan", stops="0"):
     if world > 1:
         dist.init_process_group("gloo")
     torch.manual_seed(int(os.environ.get("RANK", "0")))  # the first rank's weights win
-    generator = Generator((8, 12), 2, width=4, z_dim=5)
-    critic = Critic((8, 12), 2, width=4)
-    trainer = GANTrainer(
-        generator, critic, photos(), loss=loss, out=out, batch_size=12, seed=5,
-        memory="8GB", judge=False, progress=False, held_out=0.0, save_every=36,
-        watchers=[Stops(int(stops))] if int(stops) else [],
-    )  # fmt: skip
+    options = {
+        "out": out, "batch_size": 12, "seed": 5, "memory": "8GB", "judge": False,
+        "progress": False, "held_out": 0.0, "save_every": 36,
+        "watchers": [Stops(int(stops))] if int(stops) else [],
+    }  # fmt: skip
+    if loss == "noise":
+        trainer = DiffusionTrainer(UNet((8, 12), 2, width=8), photos(), **options)
+    else:
+        generator = Generator((8, 12), 2, width=4, z_dim=5)
+        critic = Critic((8, 12), 2, width=4)
+        trainer = GANTrainer(generator, critic, photos(), loss=loss, **options)
     trainer.train(images=int(images))
     if int(os.environ.get("RANK", "0")) == 0:
         state = latest(Path(out))
