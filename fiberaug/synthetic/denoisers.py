@@ -1,5 +1,6 @@
 """A network that takes noise out of images, and what it is told beside them."""
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,10 +99,12 @@ class Denoiser:
                 f"shape is missing: which images {type(module).__name__} makes is not"
                 " known; give (channels, height, width)"
             )
-        names = conditions_of(module, 2, _WHAT)
+        names = dict(conditions_of(module, 2, _WHAT))
+        classes = _count(module, named) if "labels" in names else 0
+        if classes == 0:
+            names.pop("labels", None)
         return cls(
-            module=module, shape=check_shape(shape), names=names,
-            classes=(named or None) if "labels" in names else 0,
+            module=module, shape=check_shape(shape), names=names, classes=classes,
             context_dim=None if "context" in names else 0,
         )  # fmt: skip
 
@@ -137,6 +140,17 @@ class Denoiser:
             if (value := getattr(told, what)) is not None
         }
 
+        arguments = inspect.signature(self.module.forward).parameters
+        missing = [
+            what
+            for what, name in self.names.items()
+            if name not in given and arguments[name].default is inspect.Parameter.empty
+        ]
+        if missing:
+            raise UsageError(
+                f"{type(self.module).__name__} needs {', '.join(missing)}: give them"
+            )
+
         def predict(images: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
             made: Any = self.module(images, times, **given)
             made = getattr(made, "sample", made)  # of diffusers
@@ -149,6 +163,15 @@ class Denoiser:
             return found
 
         return predict
+
+
+def _count(module: nn.Module, named: int) -> int | None:
+    """Return how many classes a module that takes labels is made for; None: unknown."""
+    config: Any = getattr(module, "config", None)
+    if hasattr(config, "num_class_embeds"):  # of diffusers; the last is no class
+        embedded = config.num_class_embeds
+        return 0 if embedded is None else int(embedded) - 1
+    return named or None
 
 
 def check_shape(shape: object) -> tuple[int, int, int]:
@@ -185,8 +208,6 @@ def given_labels(
         UsageError: They are no integers, out of range, or not one for each seed.
     """
     if labels is None:
-        if classes is None:
-            raise UsageError("each seed needs a label: got None")
         return torch.full((rows,), classes) if classes else None
     given = np.asarray(labels).reshape(-1)
     if given.dtype.kind not in "iu" and len(given):

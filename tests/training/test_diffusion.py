@@ -240,6 +240,28 @@ def test_what_cannot_work_is_refused_with_what_would(
     assert not (tmp_path / "run/state").exists()
 
 
+def test_a_network_of_diffusers_without_classes_is_trained_and_sampled(tmp_path):
+    torch.manual_seed(0)
+    images, _ = photos()
+    generator = DiffusionTrainer(stock(), images, out=tmp_path, **QUICK).train(24)
+    assert generator.generate([1, 2]).shape == (2, 8, 12, 3)
+
+
+class Needs(Plain):
+    """It cannot be called without a class."""
+
+    def forward(self, x, t, y):
+        return super().forward(x, t, y)
+
+
+def test_labels_that_a_network_needs_are_asked_for():
+    made = DiffusionGenerator(Needs(), shape=(3, 8, 12))
+    with pytest.raises(UsageError, match="Needs needs labels: give them"):
+        made.generate([1, 2])
+    plain = DiffusionGenerator(Plain(), shape=(3, 8, 12), steps=2)
+    assert plain.generate([1, 2]).shape == (2, 8, 12, 3)
+
+
 class Shrinks(Plain):
     """Gives images of another size."""
 
