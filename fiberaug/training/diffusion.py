@@ -13,7 +13,6 @@ from fiberaug.synthetic.diffusions import DiffusionGenerator
 from fiberaug.synthetic.generator import ImageGenerator
 from fiberaug.synthetic.loading import load
 from fiberaug.training.contracts import Source, Watcher
-from fiberaug.training.denoisers import check_denoiser, denoiser_of
 from fiberaug.training.diffusion_options import DiffusionOptions
 from fiberaug.training.diffusion_task import SAMPLER, STEPS, DiffusionTask
 from fiberaug.training.diffusion_workload import DiffusionWorkload
@@ -23,6 +22,7 @@ from fiberaug.training.networks import check_network, unwrapped
 from fiberaug.training.ranking import Ranks
 from fiberaug.training.saving import notes_of
 from fiberaug.training.trainer import Trainer
+from fiberaug.training.unets import check_unet, unet_made_for
 
 __all__ = ["DiffusionTrainer"]
 
@@ -132,7 +132,7 @@ class DiffusionTrainer(Trainer):
         )  # fmt: skip
         self.options: DiffusionOptions = options
         self.unet = unet
-        self.made_for = denoiser_of(unet, size=size, channels=channels)
+        self.made_for = unet_made_for(unet, size=size, channels=channels)
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -151,7 +151,7 @@ class DiffusionTrainer(Trainer):
         return self.made_for.places
 
     def _fits(self, source: Source) -> None:
-        check_denoiser(
+        check_unet(
             self.unet, self.made_for, classes=len(source.classes),
             places=source.has_places,
         )  # fmt: skip

@@ -14,11 +14,11 @@ from fiberaug.models.calling import conditions_of
 from fiberaug.models.unet import UNet
 from fiberaug.training.noising import CONDITIONS, null_class
 
-__all__ = ["Denoiser", "check_denoiser", "denoiser_of"]
+__all__ = ["MadeFor", "check_unet", "unet_made_for"]
 
 
 @dataclass(frozen=True, slots=True)
-class Denoiser:
+class MadeFor:
     """What a network is made for."""
 
     image: tuple[int, int, int]
@@ -31,9 +31,9 @@ class Denoiser:
     """Whether it takes places."""
 
 
-def denoiser_of(
+def unet_made_for(
     unet: nn.Module, *, size: tuple[int, int] | None, channels: int | None
-) -> Denoiser:
+) -> MadeFor:
     """Return what a network is made for.
 
     Args:
@@ -73,13 +73,11 @@ def denoiser_of(
         if isinstance(unet, UNet) and given is not None and own != given:
             raise UsageError(f"the network is made for {what} {own}, got {given}")
     height, width = size or own_size
-    return Denoiser(
-        (channels or own_channels, int(height), int(width)), classes, places
-    )
+    return MadeFor((channels or own_channels, int(height), int(width)), classes, places)
 
 
-def check_denoiser(
-    unet: nn.Module, made_for: Denoiser, *, classes: int, places: bool
+def check_unet(
+    unet: nn.Module, made_for: MadeFor, *, classes: int, places: bool
 ) -> None:
     """Refuse a network that cannot be run on what the data has.
 
