@@ -1,16 +1,20 @@
 """What tasks have in common: networks, their optimisers, averaged weights, a state."""
 
-from collections.abc import Callable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from fiberaug.errors import StateMismatch
 from fiberaug.training.averaging import Average
+from fiberaug.training.contracts import RealBatch
 from fiberaug.training.drawing import generator_of
 from fiberaug.training.levers import Levers, following
 from fiberaug.training.memory import is_out_of_memory
@@ -22,7 +26,7 @@ __all__ = ["NetworksTask", "own_randomness"]
 Save = Callable[[nn.Module, Path, Mapping[str, Any]], None]
 
 
-class NetworksTask:
+class NetworksTask(ABC):
     """Networks in training.
 
     Args:
@@ -99,6 +103,19 @@ class NetworksTask:
     def slow_down(self, times: int) -> None:
         """Halve the learning rates so many times, counted from the begin of the run."""
         self.slowed = 0.5**times
+
+    @abstractmethod
+    def step(self, batch: RealBatch, *, step: int, nimg: int) -> dict[str, float]:
+        """Make one step; see :class:`fiberaug.training.contracts.Task`."""
+
+    @abstractmethod
+    def sample(
+        self,
+        seeds: Sequence[int],
+        labels: Sequence[int],
+        places: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Return images; see :class:`fiberaug.training.contracts.Task`."""
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the networks by name."""

@@ -15,7 +15,7 @@ from fiberaug.allocator import give_back_at_once
 from fiberaug.errors import UsageError
 from fiberaug.synthetic.generator import ImageGenerator
 from fiberaug.training.arguments import check_arguments, folder_of, put_on
-from fiberaug.training.contracts import Source, Task, Watcher
+from fiberaug.training.contracts import Source, Watcher
 from fiberaug.training.feeding import open_source
 from fiberaug.training.judging import Judge
 from fiberaug.training.levers import Levers
@@ -25,6 +25,7 @@ from fiberaug.training.probing import seconds_per_image
 from fiberaug.training.ranking import Ranks
 from fiberaug.training.refusals import check_request
 from fiberaug.training.states import has_state
+from fiberaug.training.tasks import NetworksTask
 from fiberaug.training.watching import standard_watchers
 
 __all__ = ["Options", "Trainer"]
@@ -150,8 +151,6 @@ class Trainer(ABC):
             if ranks.is_first:
                 for line in notes:
                     _log.warning(line)
-            if plan.levers.recompute:
-                give_back_at_once()
             task = self._task(self.networks, source, images, plan.levers, ranks)
             loop = Loop(
                 task, source, self._all_watchers(images),
@@ -160,6 +159,8 @@ class Trainer(ABC):
                 notes=notes,
             )  # fmt: skip
             loop.resume()
+            if task.levers.recompute and _on_cpu(task):  # the plan counts on it
+                give_back_at_once()
             self.out = out  # where the next call goes on
             loop.run()
             ranks.told(None)  # the first has written before another opens
@@ -245,7 +246,7 @@ class Trainer(ABC):
         images: int,
         levers: Levers,
         ranks: Ranks,
-    ) -> Task:
+    ) -> NetworksTask:
         """Return networks in training."""
 
     @abstractmethod
@@ -342,6 +343,11 @@ def _look_every(images: int, sample_cost: float) -> int | None:
     """
     least = round(_LOOKED_AT * sample_cost / _LOOK_SHARE)
     return max(images // 40, least) if least > 2_000 else None
+
+
+def _on_cpu(task: NetworksTask) -> bool:
+    first = next(iter(task.modules().values()))
+    return next(first.parameters()).device.type == "cpu"
 
 
 def _free_folder(kind: str) -> Path:

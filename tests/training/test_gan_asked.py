@@ -1,5 +1,6 @@
 """What is asked of a GAN trainer reaches the step, the plan, the state, the folder."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,6 +11,8 @@ from fiberaug.errors import UsageError
 from fiberaug.models import Critic, Generator
 from fiberaug.training import GANTrainer
 from fiberaug.training.judging import Judge
+from fiberaug.training.levers import Levers
+from fiberaug.training.plans import plan_for
 from fiberaug.training.states import latest
 
 QUICK = {"judge": False, "progress": False, "memory": "20GB", "batch_size": 8}
@@ -112,6 +115,34 @@ def test_networks_without_classes_are_trained_on_photos_that_have_some(tmp_path)
         *networks(classes=0), photos(), out=tmp_path / "run", **QUICK
     ).train(images=16)
     assert generator.classes == ()
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_memory_goes_back_at_once_where_blocks_are_computed_again(
+    tmp_path, monkeypatch, recompute
+):
+    called = []
+    monkeypatch.setattr(
+        "fiberaug.training.trainer.give_back_at_once", lambda: called.append(1)
+    )
+
+    def plan(*args, **options):
+        found = plan_for(*args, **options)
+        levers = Levers(finite_difference=True, recompute=True)
+        return dataclasses.replace(found, levers=levers) if recompute else found
+
+    def trainer():
+        return GANTrainer(*networks(), photos(), out=tmp_path / "run", **QUICK)
+
+    monkeypatch.setattr("fiberaug.training.trainer.plan_for", plan)
+    trainer().train(16)
+    assert called == [1] * recompute
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        "fiberaug.training.trainer.give_back_at_once", lambda: called.append(2)
+    )
+    trainer().train(24)  # the levers of the state are taken, too
+    assert called == [1, 2] * recompute
 
 
 def test_a_judge_looks_on_where_it_is_wanted_and_has_the_time():
