@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 from fiberaug.errors import UsageError
 from fiberaug.models.sizes import SizePlan, plan_size
 
-__all__ = ["Block", "CriticConfig", "GeneratorConfig"]
+__all__ = ["Block", "CriticConfig", "GeneratorConfig", "arguments_of"]
 
 Block = Literal["dense", "grouped"]
 """``dense``: two 3x3 convolutions, fastest on a CPU. ``grouped``: 1x1, 3x3 in groups of
@@ -105,16 +105,7 @@ class _Config:
             UsageError: A name is not known, there is no size, or a value is out of its
                 range.
         """
-        names = {field.name for field in fields(cls)}
-        unknown = sorted({str(name) for name in told} - names)
-        if unknown:
-            raise UsageError(
-                f"a {cls.__name__} has no {', '.join(unknown):.200}; there are"
-                f" {', '.join(sorted(names))}"
-            )
-        size: Any = told.get("size")
-        size = tuple(size) if isinstance(size, list) else size
-        return cls(**{**told, "size": cast("tuple[int, int]", size)})
+        return cls(**arguments_of(cls, told))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,3 +119,26 @@ class GeneratorConfig(_Config):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CriticConfig(_Config):
     """What a :class:`fiberaug.models.Critic` is built from."""
+
+
+def arguments_of(config: type, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a config with a ``size``, of what its ``to_dict`` told.
+
+    Args:
+        config: A dataclass.
+        told: It may come from a stranger; values are checked by the dataclass.
+
+    Raises:
+        UsageError: It is no object, or has a name that is not known.
+    """
+    if not isinstance(told, Mapping):
+        raise UsageError(f"a {config.__name__} is an object, got {told!r:.80}")
+    names = {field.name for field in fields(config)}
+    unknown = sorted({str(name) for name in told} - names)
+    if unknown:
+        raise UsageError(
+            f"a {config.__name__} has no {', '.join(unknown):.200}; there are"
+            f" {', '.join(sorted(names))}"
+        )
+    size = told.get("size")
+    return {**told, "size": tuple(size) if isinstance(size, list) else size}

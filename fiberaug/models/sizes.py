@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fiberaug.errors import UsageError
 from fiberaug.sizes import parse_sides
 
-__all__ = ["LARGEST_BASE", "LONGEST", "SHORTEST", "SizePlan", "plan_size"]
+__all__ = ["LARGEST_BASE", "LONGEST", "SHORTEST", "SizePlan", "plan_size", "sides_of"]
 
 SHORTEST, LONGEST = 4, 4096
 """Sides that images may have, px."""
@@ -77,7 +77,7 @@ def plan_size(size: int | tuple[int, int] | str) -> SizePlan:
     >>> plan_size(28).base, plan_size((64, 64)).doublings
     ((7, 7), 4)
     """
-    height, width = _sides(size)
+    height, width = sides_of(size, SHORTEST, LONGEST)
     doublings = _doublings(height, width)
     base = height >> doublings, width >> doublings
     if not doublings or max(base) > LARGEST_BASE:
@@ -92,17 +92,27 @@ def plan_size(size: int | tuple[int, int] | str) -> SizePlan:
     return SizePlan(height=height, width=width, base=base, doublings=doublings)
 
 
-def _sides(size: object) -> tuple[int, int]:
+def sides_of(size: object, shortest: int, longest: int) -> tuple[int, int]:
+    """Return (height, width) of images, px.
+
+    Args:
+        size: Both, text such as ``"96x128"``, or one number for both.
+        shortest: Least of each.
+        longest: Most of each.
+
+    Raises:
+        UsageError: It is no such size, or out of range.
+    """
     if isinstance(size, str):
         sides: tuple[object, ...] = parse_sides(size)
     elif isinstance(size, tuple | list):
         sides = tuple(size)
     else:
         sides = (size, size)
-    found = [one for one in sides if type(one) is int and SHORTEST <= one <= LONGEST]
+    found = [one for one in sides if type(one) is int and shortest <= one <= longest]
     if len(found) != 2 or len(sides) != 2:
         raise UsageError(
-            f"size must be height and width, each {SHORTEST} to {LONGEST} px, such as"
+            f"size must be height and width, each {shortest} to {longest} px, such as"
             f' 64, (96, 128) or "96x128", got {size!r:.60}'
         )
     return found[0], found[1]

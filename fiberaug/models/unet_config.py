@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self, cast
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from fiberaug.errors import UsageError
-from fiberaug.sizes import parse_sides
+from fiberaug.models.config import arguments_of
+from fiberaug.models.sizes import sides_of
 
 __all__ = ["MOST_TOKENS", "PLACE_CHANNELS", "UNetConfig", "unet_size"]
 
@@ -129,18 +130,7 @@ class UNetConfig:
             UsageError: A name is not known, there is no size, or a value is out of its
                 range.
         """
-        if not isinstance(told, Mapping):
-            raise UsageError(f"a UNetConfig is an object, got {told!r:.80}")
-        names = {field.name for field in fields(cls)}
-        unknown = sorted({str(name) for name in told} - names)
-        if unknown:
-            raise UsageError(
-                f"a {cls.__name__} has no {', '.join(unknown):.200}; there are"
-                f" {', '.join(sorted(names))}"
-            )
-        size: Any = told.get("size")
-        size = tuple(size) if isinstance(size, list) else size
-        return cls(**{**told, "size": cast("tuple[int, int]", size)})
+        return cls(**arguments_of(cls, told))
 
 
 def unet_size(size: int | tuple[int, int] | str) -> tuple[int, int]:
@@ -156,7 +146,7 @@ def unet_size(size: int | tuple[int, int] | str) -> tuple[int, int]:
     >>> unet_size("96x128"), UNetConfig(size=(28, 28)).levels
     ((96, 128), ((28, 28), (14, 14), (7, 7)))
     """
-    height, width = _sides(size)
+    height, width = sides_of(size, SHORTEST, LONGEST)
     if _fits(height, width):
         return height, width
     base = tuple(side >> (_levels(height, width) - 1) for side in (height, width))
@@ -171,22 +161,6 @@ def unet_size(size: int | tuple[int, int] | str) -> tuple[int, int]:
         f"size {height}x{width} cannot be halved as a UNet needs it ({why}); nearest"
         f" sizes that can: {near}"
     )
-
-
-def _sides(size: object) -> tuple[int, int]:
-    if isinstance(size, str):
-        sides: tuple[object, ...] = parse_sides(size)
-    elif isinstance(size, tuple | list):
-        sides = tuple(size)
-    else:
-        sides = (size, size)
-    found = [one for one in sides if type(one) is int and SHORTEST <= one <= LONGEST]
-    if len(found) != 2 or len(sides) != 2:
-        raise UsageError(
-            f"size must be height and width, each {SHORTEST} to {LONGEST} px, such as"
-            f' 64, (96, 128) or "96x128", got {size!r:.60}'
-        )
-    return found[0], found[1]
 
 
 def _levels(height: int, width: int) -> int:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import nn
 
 from fiberaug.errors import UsageError
 from fiberaug.models.calling import conditions_of
 from fiberaug.models.unet import UNet
+from fiberaug.synthetic.labelling import checked_labels
 from fiberaug.synthetic.samplers import Predict, guided
 
 __all__ = ["MOST_NUMBERS", "Denoiser", "Told", "check_shape", "given_labels"]
@@ -20,7 +20,6 @@ __all__ = ["MOST_NUMBERS", "Denoiser", "Told", "check_shape", "given_labels"]
 MOST_NUMBERS = 2**24
 """Of all images made at a time: ``torch.quantile``, which clips, takes no more."""
 
-_MOST_LABEL = 2**31
 _WHAT = ("labels", "context", "places")
 
 
@@ -209,24 +208,5 @@ def given_labels(
     """
     if labels is None:
         return torch.full((rows,), classes) if classes else None
-    given = np.asarray(labels).reshape(-1)
-    if given.dtype.kind not in "iu" and len(given):
-        raise UsageError(
-            "labels must be class numbers, integers, one for each seed, got"
-            f" {labels!r:.80}"
-            + f"; 0 is the first of {', '.join(names[:5])}"
-            * bool(names)
-        )
-    found = given.astype(np.int64)
-    if len(found) != rows:
-        raise UsageError(
-            f"each seed needs a label: got {rows} seeds, {len(found)} labels"
-        )
-    most = _MOST_LABEL if classes is None else max(classes, 1)
-    beyond = found[(found < 0) | (found >= most)]
-    if len(beyond):
-        why = "" if classes or classes is None else ": it has no classes"
-        raise UsageError(
-            f"labels of this generator are 0 to {most - 1}, got {beyond[0]}{why}"
-        )
-    return None if classes == 0 else torch.from_numpy(found)
+    found = checked_labels(labels, rows, classes, names)
+    return None if classes == 0 else found

@@ -25,11 +25,11 @@ from fiberaug.synthetic.gan_folders import (
     weights_into,
 )
 from fiberaug.synthetic.gan_places import Frames, given_places
+from fiberaug.synthetic.labelling import checked_labels
 
 __all__ = ["GANGenerator", "open_gan", "refuse_own"]
 
 _ROWS = 16
-_MOST_LABEL = 2**31
 _MOST_NUMBERS = 2**28  # of the largest level at a time: 1 GiB
 
 
@@ -206,7 +206,9 @@ class GANGenerator:
                 or an image has values that are NaN.
         """
         seeds = seeds_of(seeds)
-        told = self._checked_labels(labels, len(seeds))
+        if labels is None and self._labels == 0:
+            labels = [0] * len(seeds)
+        told = checked_labels(labels, len(seeds), self._labels, self.classes)
         where = self._places(seeds, places, unknown)
         drawn = latents(seeds, self.latent, truncation=truncation)
         found: list[NDArray[np.uint8]] = []
@@ -289,30 +291,6 @@ class GANGenerator:
         height, width = config.size
         numbers = _ROWS * height * width * config.width
         return _ROWS if numbers <= _MOST_NUMBERS else 1
-
-    def _checked_labels(self, labels: Sequence[int] | None, rows: int) -> torch.Tensor:
-        if labels is None and self._labels == 0:
-            labels = [0] * rows
-        given = np.asarray(labels).reshape(-1)
-        if given.dtype.kind not in "iu" and len(given):
-            names = ", ".join(self.classes[:5])
-            raise UsageError(
-                "labels must be class numbers, integers, one for each seed, got"
-                f" {labels!r:.80}" + f"; 0 is the first of {names}" * bool(names)
-            )
-        found = given.astype(np.int64)
-        if len(found) != rows:
-            raise UsageError(
-                f"each seed needs a label: got {rows} seeds, {len(found)} labels"
-            )
-        most = _MOST_LABEL if self._labels is None else max(self._labels, 1)
-        beyond = found[(found < 0) | (found >= most)]
-        if len(beyond):
-            why = "" if self._labels or self._labels is None else ": it has no classes"
-            raise UsageError(
-                f"labels of this generator are 0 to {most - 1}, got {beyond[0]}{why}"
-            )
-        return torch.from_numpy(found)
 
     def _places(
         self, seeds: Sequence[int], places: object, unknown: Mapping[str, object]
