@@ -23,7 +23,7 @@ class Levers:
 
     recompute: bool = False
     """Blocks are computed again in the backward pass: a third more time. On a CPU a
-    trainer then gives memory back at once, too: up to twice the time."""
+    trainer then gives memory back at once, too: about twice the time."""
 
     def __post_init__(self) -> None:
         """Check the numbers.

@@ -326,3 +326,34 @@ def test_a_context_of_a_source_of_ones_own_is_learned(tmp_path):
         for context in ([1.0, 0.0], [0.0, 1.0])
     ]
     assert levels == pytest.approx([55, 225], abs=25)
+
+
+class Counts(Watcher):
+    """Counts the images that are sampled of a training."""
+
+    def __init__(self):
+        self.sampled, self.shown = 0, 0
+
+    def begin(self, view):
+        usual = view.task.sample
+
+        def sample(seeds, labels, places=None):
+            self.sampled += len(seeds)
+            return usual(seeds, labels, places)
+
+        view.task.sample = sample
+
+    def end(self, view):
+        self.shown = view.nimg
+
+
+def test_looks_at_samples_take_a_small_share_of_a_training(tmp_path):
+    """Pictures and guard: 10 steps of a sample are as dear as 3 photos of training."""
+    counts = Counts()
+    DiffusionTrainer(
+        unet(), photos(240), out=tmp_path, watchers=[counts],
+        **(QUICK | {"batch_size": 120, "guard": True}),
+    ).train(images=24_000)  # fmt: skip
+    pictures = list((tmp_path / "samples").glob("0*.png"))
+    assert 2 <= len(pictures) <= 6  # of a GAN there would be a dozen
+    assert counts.sampled * DiffusionTask.sample_cost < 0.1 * counts.shown

@@ -274,3 +274,15 @@ def test_the_painter_makes_what_it_is_asked_for() -> None:
     one = Painter().sample([1, 2, 3], [0, 1, 0])
     other = Painter().sample([3], [0])
     assert np.array_equal(one[2], other[0])
+
+
+@pytest.mark.parametrize("cost", [0.12, 0.3, 3.3])
+def test_looks_are_rarer_the_dearer_a_sample_is(tmp_path: Path, cost: float) -> None:
+    view = view_of(tmp_path, total=100_000)
+    view.task.sample_cost = cost
+    view.source.photos = 10**6  # so many that none is learned by heart
+    judge = Judge(samples=200)
+    judge.begin(view)
+    every = judge.state_dict()["every"]
+    assert 200 * cost <= 0.031 * every, "about 3 % of the time at most"
+    assert every <= max(100_000 / 11, 200 * cost / 0.029), "and no rarer than that"

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fiberaug.models import Critic, Generator
+from fiberaug.training.footprint import footprint, pretended
 from fiberaug.training.gan_options import GANOptions
 from fiberaug.training.gan_workload import GANWorkload
 from fiberaug.training.levers import Levers
@@ -85,3 +86,26 @@ def test_a_plan_counts_states_and_generators_on_the_disk(work):
     assert found.disk == 3 * (weights + average + moments) + 3 * average
     assert found.warned == ("few photos",)
     assert "warning: few photos" in str(found)
+
+
+def test_holes_of_a_heap_are_not_counted_where_memory_goes_back_at_once(work):
+    wide = replace(
+        work, generator=Generator(64, 2, 3, 16), critic=Critic(64, 2, 3, 16), rows=32
+    )
+    wide = replace(wide, shapes=shapes_of(wide.generator, wide.critic))
+    kept, given = (
+        wide.needs(Levers(recompute=recompute), base=0, beside=0)
+        for recompute in (False, True)
+    )
+    found = []
+    for at_once in (False, True):
+
+        def build():
+            networks = {name: pretended(one) for name, one in wide.networks.items()}
+            advance = wide.task(networks, Levers(recompute=True))
+            return lambda: advance(wide._batch(32), step=0, nimg=0)
+
+        found.append(footprint(build, at_once=at_once).total)
+    assert given == pytest.approx(found[1], rel=0.01)
+    assert found[1] < 0.9 * found[0], "most of it is in pieces of a megabyte"
+    assert given < kept
