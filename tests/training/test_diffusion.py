@@ -1,6 +1,7 @@
 """A diffusion model learns what its photos show, and goes on where it was."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -357,3 +358,26 @@ def test_looks_at_samples_take_a_small_share_of_a_training(tmp_path):
     pictures = list((tmp_path / "samples").glob("0*.png"))
     assert 2 <= len(pictures) <= 6  # of a GAN there would be a dozen
     assert counts.sampled * DiffusionTask.sample_cost < 0.1 * counts.shown
+
+
+def test_levers_of_a_diffusion_model_leave_its_loss_as_it_is(tmp_path):
+    trained, said = task(unet()), []
+    while (taken := trained.relieve(12)) is not None:
+        said.append(taken)
+    assert trained.levers == Levers(micro_batches=12, recompute=True, bf16=True)
+    assert not any("differences" in one for one in said)
+    images, _ = photos(60, (32, 32))
+    torch.manual_seed(0)
+    wide = UNet((32, 32), width=32)
+    options = QUICK | {"batch_size": 2}
+    with pytest.raises(UsageError, match="blocks computed again") as refused:
+        DiffusionTrainer(
+            wide, images, out=tmp_path, **(options | {"memory": "100MB"})
+        ).plan(24)
+    assert "differences" not in str(refused.value)
+    least = re.search(r"give memory='([^']+)'", str(refused.value))[1]
+    plan = DiffusionTrainer(
+        wide, images, out=tmp_path, **(options | {"memory": least})
+    ).plan(24, probe=False)
+    assert plan.levers.recompute
+    assert not plan.levers.finite_difference

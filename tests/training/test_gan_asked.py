@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from fiberaug.training.judging import Judge
 from fiberaug.training.levers import Levers
 from fiberaug.training.plans import plan_for
 from fiberaug.training.states import latest
+from fiberaug.training.trainer import _on_cpu
 
 QUICK = {"judge": False, "progress": False, "memory": "20GB", "batch_size": 8}
 
@@ -143,6 +145,12 @@ def test_memory_goes_back_at_once_where_blocks_are_computed_again(
     )
     trainer().train(24)  # the levers of the state are taken, too
     assert called == [1, 2] * recompute
+
+
+@pytest.mark.parametrize(("device", "found"), [("cpu", True), ("meta", False)])
+def test_the_c_library_matters_to_networks_on_a_cpu_alone(device, found):
+    module = torch.nn.Linear(1, 1, device=device)
+    assert _on_cpu(SimpleNamespace(modules=lambda: {"generator": module})) is found
 
 
 def test_a_judge_looks_on_where_it_is_wanted_and_has_the_time():

@@ -71,3 +71,14 @@ def test_levers_say_what_they_are():
 def test_a_count_of_parts_is_a_positive_integer(count):
     with pytest.raises(UsageError, match="micro_batches must be an integer >= 1"):
         Levers(micro_batches=count)
+
+
+def test_of_a_loss_without_penalties_blocks_are_computed_again_before_bf16():
+    found, said = [Levers()], []
+    while (more := next_kind(found[-1], penalised=False)) is not None:
+        found.append(more[0])
+        said.append(more[1])
+    assert found[1:] == [Levers(recompute=True), Levers(recompute=True, bf16=True)]
+    assert not any("differences" in one for one in said)
+    last = Levers(micro_batches=8, recompute=True, bf16=True)
+    assert following(last, 8, penalised=False) is None
