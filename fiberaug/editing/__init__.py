@@ -1,0 +1,1 @@
+"""Regions of real photos made anew, labels kept."""

@@ -1,0 +1,1 @@
+"""What synthesis would take on this machine, and whether it fits."""

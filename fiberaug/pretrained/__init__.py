@@ -1,0 +1,1 @@
+"""Pipelines that others trained: opened safely, told what to make, bounded in memory."""
