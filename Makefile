@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 2
 RACE ?=
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 RESULT ?= benchmarks/results/$(shell date -u +%Y%m%dT%H%M%SZ).json
@@ -22,7 +23,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo 'ARGS="-k order" goes to pytest; PYTHON=python3.12 chooses another Python.'
-	@echo 'RACE="--tasks rrc" goes to the race of loaders.'
+	@echo 'RACE="--tasks rrc" goes to the race of loaders; JOBS=8 tests in 8 processes.'
 
 install: $(STAMP) ## Make .venv with the package and the developers' tools
 
@@ -30,10 +31,10 @@ demo: $(STAMP) ## Run the whole path on a rendered scene; the report is demo/rep
 	$(BIN)/fiberaug demo demo/
 
 test: $(STAMP) ## Run the laws and units: about half an hour on 2 cores
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(ARGS)
 
 test-all: $(STAMP) ## Run every test: about an hour on 2 cores
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## Check style, format, types and import floors
 	$(BIN)/ruff check

@@ -1,10 +1,11 @@
-"""A short training of a GAN on CIFAR-10 and on photos of clothing, by class.
+"""A short training on CIFAR-10 and on photos of clothing, by class: GAN or diffusion.
 
 Figures are those by which the trainer judges itself, against photos that it held out,
 with features of a classifier of the same photos: they say how one run came on, not how
 good its images are. Each set is trained on in a process of its own.
 
     python benchmarks/gan_photos.py runs/photos --only clothing --images 40000
+    python benchmarks/gan_photos.py runs/photos --only cifar10 --kind diffusion
 """
 
 import argparse
@@ -26,8 +27,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fiberaug.models import Critic, Generator
-from fiberaug.training import GANTrainer
+from fiberaug.models import Critic, Generator, UNet
+from fiberaug.training import DiffusionTrainer, GANTrainer
 
 DATA = Path(os.environ.get("FIBERAUG_DATA", Path(__file__).parents[2] / "shared/data"))
 SIZES = {"cifar10": 32, "clothing": 64}
@@ -50,15 +51,30 @@ def clothing() -> Any:
     return DATA / "clothing-small" / "train"
 
 
-def trained(name: str, out: Path, images: int, width: int) -> dict[str, Any]:
+def gan(size: int, width: int, data: Any, out: Path) -> Any:
+    """Return the trainer of a GAN."""
+    generator = Generator(size, classes=10, width=width)
+    return GANTrainer(
+        generator, Critic(size, classes=10, width=width), data, out=out
+    )  # fmt: skip
+
+
+def diffusion(size: int, width: int, data: Any, out: Path) -> Any:
+    """Return the trainer of a diffusion model, in bfloat16."""
+    return DiffusionTrainer(
+        UNet(size, classes=10, width=width), data, out=out, bf16=True
+    )
+
+
+KINDS = {"gan": gan, "diffusion": diffusion}
+
+
+def trained(name: str, kind: str, out: Path, images: int, width: int) -> dict[str, Any]:
     """Train and return cost and figures."""
     data = {"cifar10": cifar10, "clothing": clothing}[name]()
     torch.manual_seed(0)
     size = SIZES[name]
-    trainer = GANTrainer(
-        Generator(size, classes=10, width=width), Critic(size, classes=10, width=width),
-        data, out=out / name,
-    )  # fmt: skip
+    trainer = KINDS[kind](size, width, data, out / name)
     plan = trainer.plan(images, probe=False)
     started = time.monotonic()
     trainer.train(images)
@@ -79,13 +95,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", choices=sorted(SIZES), required=True)
+    parser.add_argument("--kind", choices=sorted(KINDS), default="gan")
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--width", type=int, default=24)
     parser.add_argument("--result", type=Path)
     given = parser.parse_args()
-    found = trained(given.only, given.out, given.images, given.width)
+    found = trained(given.only, given.kind, given.out, given.images, given.width)
     print(json.dumps(found, indent=1))
-    target = given.result or given.out / "gan-photos.json"
+    target = given.result or given.out / f"{given.kind}-photos.json"
     told = json.loads(target.read_text("utf-8")) if target.exists() else {}
     names = ("fiberaug", "torch", "numpy")
     told |= {

@@ -13,6 +13,7 @@ from fiberaug.models.unet_config import UNetConfig, unet_size
 __all__ = ["UNet"]
 
 _SCALE = 8  # log2 of photo px per window px that becomes 1
+_FAR_PX = 256  # from the middle of a window, in px of the photo, that becomes 1
 
 
 class UNet(nn.Module):
@@ -145,15 +146,26 @@ class _Conditioner(nn.Module):
 
 
 def _planes(places: torch.Tensor | None, images: torch.Tensor) -> torch.Tensor:
-    """Return places as constant channels, [B, 3, H, W].
+    """Return places as channels, [B, 5, H, W], after Patch Diffusion (Wang et al. 2023).
+
+    Three are constant: how far down and right the middle of the window is, and its
+    scale. Two are how far down and right of that middle each pixel is, in px of the
+    photo: of photos of one size, a sum of two channels is where the pixel lies in it.
 
     Raises:
-        UsageError: They are missing.
+        UsageError: Places are missing.
     """
     if places is None:
         raise UsageError(
             "places are missing: the network makes windows; give float32 [B, 3]"
         )
+    height, width = images.shape[2:]
     told = places * places.new_tensor([1.0, 1.0, 1 / _SCALE])
-    planes = told[:, :, None, None].expand(-1, -1, *images.shape[2:])
-    return planes.to(images.dtype)
+    planes = told[:, :, None, None].expand(-1, -1, height, width)
+    zoom = torch.exp2(places[:, 2])[:, None, None, None] / _FAR_PX
+    down, right = (
+        torch.arange(side, device=places.device, dtype=places.dtype) - (side - 1) / 2
+        for side in (height, width)
+    )
+    pixels = torch.stack(torch.meshgrid(down, right, indexing="ij"))
+    return torch.cat([planes, zoom * pixels], 1).to(images.dtype)

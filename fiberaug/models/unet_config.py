@@ -17,8 +17,8 @@ SHORTEST, LONGEST = 8, 1024
 MOST_TOKENS = 4096
 """Of the smallest level: attention compares each of its pixels with each other."""
 
-PLACE_CHANNELS = 3
-"""Constant channels that tell where a window lies."""
+PLACE_CHANNELS = 5
+"""Channels that tell where a window, and each pixel of it, lies."""
 
 _GROWTH = (1, 2, 2, 4, 4)  # channels of each level, in widths
 _LEAST_SIDE = 7  # of a level below the second

@@ -17,6 +17,7 @@ from fiberaug.models import UNet, UNetConfig
 from fiberaug.models.storing import save_network
 from fiberaug.models.transplanting import start_from
 from fiberaug.models.unet_config import MOST_TOKENS, unet_size
+from fiberaug.training.windows import Window, place_of
 
 
 def network(size=(8, 12), classes=3, context_dim=0, *, seed=0, **options):
@@ -158,6 +159,33 @@ def test_rows_do_not_see_each_other(images):
         both = unet(images, TIMES, *told)
         alone = unet(images[1:], TIMES[1:], *(one[1:] for one in told))
     torch.testing.assert_close(alone, both[1:])
+
+
+@given(
+    height=st.integers(4, 60), width=st.integers(4, 60), down=st.integers(0, 40),
+    right=st.integers(0, 40), zoom=st.integers(1, 5), flipped=st.booleans(),
+)  # fmt: skip
+@settings(deadline=None)
+def test_channels_of_places_tell_where_each_pixel_lies_in_the_photo(
+    height, width, down, right, zoom, flipped
+):
+    unet, size = network(places=True), (8, 12)
+    window = Window(right, down, right + zoom * 12, down + zoom * 8, flipped)
+    photo = (window.y_max + height, window.x_max + width)
+    place = torch.tensor([place_of(window, photo, size)])
+    seen = []
+    unet.inner.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    unet(torch.zeros(1, 3, 8, 12), torch.tensor([5]), places=place)
+
+    planes = seen[0][0, 3:]
+    middles = (torch.arange(size[0]) + 0.5) * zoom + down
+    found = (planes[0] + 2 * 256 * planes[3] / photo[0] + 1) / 2 * photo[0]
+    assert torch.allclose(found, middles[:, None].expand(8, 12), atol=1e-3)
+    across = (planes[1] + 2 * 256 * planes[4] / photo[1] + 1) / 2 * photo[1]
+    middles = (torch.arange(size[1]) + 0.5) * zoom + right
+    if flipped:  # a window of the mirrored photo
+        middles = photo[1] - middles.flip(0)
+    assert torch.allclose(across, middles.expand(8, 12), atol=1e-3)
 
 
 def test_places_make_a_difference_and_must_be_there(images):
