@@ -146,7 +146,7 @@ class _Conditioner(nn.Module):
 
 
 def _planes(places: torch.Tensor | None, images: torch.Tensor) -> torch.Tensor:
-    """Return places as channels, [B, 5, H, W], after Patch Diffusion (Wang et al. 2023).
+    """Return places as channels, [B, 5, H, W]; as Patch Diffusion does (Wang 2023).
 
     Three are constant: how far down and right the middle of the window is, and its
     scale. Two are how far down and right of that middle each pixel is, in px of the
