@@ -80,5 +80,7 @@ def test_of_a_loss_without_penalties_blocks_are_computed_again_before_bf16():
         said.append(more[1])
     assert found[1:] == [Levers(recompute=True), Levers(recompute=True, bf16=True)]
     assert not any("differences" in one for one in said)
+    more = next_kind(Levers(bf16=True), penalised=False)
+    assert more[0] == Levers(bf16=True, recompute=True)
     last = Levers(micro_batches=8, recompute=True, bf16=True)
     assert following(last, 8, penalised=False) is None
