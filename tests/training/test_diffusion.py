@@ -381,3 +381,11 @@ def test_levers_of_a_diffusion_model_leave_its_loss_as_it_is(tmp_path):
     ).plan(24, probe=False)
     assert plan.levers.recompute
     assert not plan.levers.finite_difference
+
+
+def test_without_a_folder_a_training_has_one_of_its_kind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        DiffusionTrainer(unet(), photos(), **QUICK).train(images=12)
+    folders = sorted(one.name for one in (tmp_path / "runs").iterdir())
+    assert folders == ["diffusion-1", "diffusion-2"]
