@@ -1,5 +1,6 @@
 """Generators for tests of online generators, good ones and bad ones."""
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -188,9 +189,10 @@ def right(members: Mapping[str, bytes] | None, label: int, index: int) -> bool:
 
 def processes(root: int | None = None) -> list[psutil.Process]:
     """The generator's processes below a process."""
-    return [
-        child
-        for child in psutil.Process(root).children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE
-        and "spawn_main" in " ".join(child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process(root).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            lives = child.status() != psutil.STATUS_ZOMBIE
+            if lives and "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found

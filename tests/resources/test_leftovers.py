@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pytest
@@ -59,17 +60,17 @@ MAIN = textwrap.dedent("""
 def test_nothing_is_left_of_a_main_process_that_is_killed(tmp_path, method):
     rows = ({"__key__": f"k{i:02d}", "image": photo(i, 200, 300)} for i in range(40))
     fiberaug.convert(rows, tmp_path / "set", progress=False)
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     (tmp_path / "main.py").write_text(MAIN)
-    answer = subprocess.run(
-        with_own_shm("1g", [
-            sys.executable, "-c", GUARD, str(tmp_path / "main.py"),
-            str(tmp_path / "set"), method, str(tmp_path / "log"),
-        ]),
-        check=True, stdout=subprocess.PIPE, text=True, timeout=160,
-        env={**os.environ, "TMPDIR": str(temporary)},
-    )  # fmt: skip
+    # A short path: sockets are made in it, whose paths have 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="left-") as temporary:
+        answer = subprocess.run(
+            with_own_shm("1g", [
+                sys.executable, "-c", GUARD, str(tmp_path / "main.py"),
+                str(tmp_path / "set"), method, str(tmp_path / "log"),
+            ]),
+            check=True, stdout=subprocess.PIPE, text=True, timeout=160,
+            env={**os.environ, "TMPDIR": temporary},
+        )  # fmt: skip
     figures = json.loads(answer.stdout)
     assert figures["processes"] >= 2
     assert figures["alive"] == []
