@@ -40,12 +40,36 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     batches: Annotated[
         int, typer.Option(min=1, help="Batches of each timed turn.")
     ] = 20,
+    synthesis: Annotated[
+        bool,
+        typer.Option("--synthesis", help="Say what making images would take instead."),
+    ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Of --synthesis, such as 8GB; default: 85 % of free."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Of --synthesis: HEIGHTxWIDTH of what would be learnt."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Of --synthesis, such as cuda.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a run over the shards would be, and what stands in its way.
 
-    Exit code 3 when there is a problem.
+    Exit code 3 when there is a problem; with --synthesis, when no way to new images
+    fits.
     """
+    if synthesis:
+        _synthesis(shards, memory, size, device, index_dir, as_json=as_json)
+        return
+    for option, given in (("memory", memory), ("size", size), ("device", device)):
+        if given is not None:
+            from fiberaug.errors import UsageError
+
+            raise UsageError(f"--{option} is of --synthesis: give that, too")
     from fiberaug.checkup.epoch import Run
     from fiberaug.checkup.examining import examine
     from fiberaug.checkup.findings import worst
@@ -84,3 +108,34 @@ def _print(findings: "list[Finding]") -> None:
     levels = [finding.level for finding in findings]
     problems, notes = levels.count("problem"), levels.count("note")
     print(f"{counted(problems, 'problem')}, {counted(notes, 'note')}")
+
+
+def _synthesis(
+    shards: list[str],
+    memory: str | None,
+    size: str | None,
+    device: str | None,
+    index_dir: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what each way to more images would take."""
+    from fiberaug.errors import UsageError
+    from fiberaug.feasibility.report import examine_synthesis
+    from fiberaug.feasibility.telling import tell
+
+    if len(shards) != 1:
+        raise UsageError(
+            f"--synthesis takes one set, and {len(shards)} were given: write them with"
+            " braces or a glob in quotes"
+        )
+    report = examine_synthesis(
+        shards[0], memory=memory, size=size, device=device, index_dir=index_dir
+    )
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=1))
+    else:
+        for line in tell(report):
+            print(line)
+    if not report.possible:
+        raise typer.Exit(3)

@@ -16,15 +16,18 @@ from fiberaug.cli import (
     convert,
     demo,
     doctor,
+    edit,
     export,
     generate,
     index,
     info,
     materialize,
+    push,
     quarantine,
     replay,
     seekable,
     train,
+    train_lora,
     verify,
 )
 from fiberaug.errors import DataRefused, FiberAugError, StoreError, UsageError
@@ -99,7 +102,7 @@ def _guarded(command: Callable[..., None], *, resumes: bool) -> Callable[..., No
     return run
 
 
-_RESUMES = (convert, augment, export, generate, materialize, seekable)
+_RESUMES = (convert, augment, edit, export, generate, materialize, push, seekable)
 _OTHERS = (index, verify, info, doctor, bench, replay, audit, quarantine, demo)
 for module in (*_RESUMES, *_OTHERS):
     verb = module.__name__.rpartition(".")[2]
@@ -112,6 +115,7 @@ trainings = typer.Typer(
 )  # fmt: skip
 trainings.command(name="gan")(_guarded(train.gan, resumes=True))
 trainings.command(name="diffusion")(_guarded(train.diffusion, resumes=True))
+trainings.command(name="lora")(_guarded(train_lora.lora, resumes=True))
 app.add_typer(trainings, name="train")
 
 

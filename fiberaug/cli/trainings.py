@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fiberaug.training.contracts import Source
     from fiberaug.training.trainer import Trainer
 
-__all__ = ["run"]
+__all__ = ["joined", "run"]
 
 Shards = Annotated[str, typer.Argument(help="Shards, or a folder of photos.")]
 Size = Annotated[str, typer.Option(help="Of the images, HEIGHTxWIDTH in px.")]
@@ -122,7 +122,7 @@ def run(
     from fiberaug.training.ranking import Ranks
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    device = _joined(device)
+    device = joined(device)
     source = open_source(
         shards, size=size, channels=channels, batch_size=batch_size,
         conditional=False if unconditional else None, seed=seed, held_out=held_out,
@@ -157,7 +157,7 @@ def run(
         )
 
 
-def _joined(device: str | None) -> str:
+def joined(device: str | None) -> str:
     """Return where to train, after this process joined those that torchrun started."""
     import os
 

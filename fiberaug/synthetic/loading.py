@@ -29,6 +29,7 @@ _SHIPPED = {
     "gan-own": ("fiberaug.synthetic.gans", "refuse_own"),
     "diffusion": ("fiberaug.synthetic.diffusions", "open_diffusion"),
     "diffusion-own": ("fiberaug.synthetic.diffusions", "refuse_own"),
+    "lora": ("fiberaug.training.lora_folder", "refuse_without_base"),
 }
 """Kinds of this package, imported when one is opened."""
 
@@ -69,7 +70,9 @@ def load(dir: str | Path) -> ImageGenerator:  # noqa: A002  # its public name
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError(f"{folder} holds no generator: there is no {FILE}") from None
+        raise UsageError(
+            f"{folder} holds no generator: there is no {FILE}{_hint(folder)}"
+        ) from None
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
     if len(content) > _MOST_BYTES:
@@ -91,6 +94,15 @@ def load(dir: str | Path) -> ImageGenerator:  # noqa: A002  # its public name
             " your own code is given as module:function"
         )
     return opener(folder, said)
+
+
+def _hint(folder: Path) -> str:
+    if not (folder / "model_index.json").is_file():
+        return ""
+    return (
+        ". It is a pipeline of diffusers, which"
+        " fiberaug.pretrained.PretrainedPipeline.open opens"
+    )
 
 
 def _opener(kind: str) -> Opener | None:

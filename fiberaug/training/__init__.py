@@ -10,14 +10,24 @@ if TYPE_CHECKING:
     from fiberaug.training.contracts import Verdict, View, Watcher
     from fiberaug.training.diffusion import DiffusionTrainer
     from fiberaug.training.gan import GANTrainer
+    from fiberaug.training.lora import LoRATrainer
     from fiberaug.training.plans import Plan
 
-__all__ = ["DiffusionTrainer", "GANTrainer", "Plan", "Verdict", "View", "Watcher"]
+__all__ = [
+    "DiffusionTrainer",
+    "GANTrainer",
+    "LoRATrainer",
+    "Plan",
+    "Verdict",
+    "View",
+    "Watcher",
+]
 
 _HOMES = {
     "contracts": ("Verdict", "View", "Watcher"),
     "diffusion": ("DiffusionTrainer",),
     "gan": ("GANTrainer",),
+    "lora": ("LoRATrainer",),
     "plans": ("Plan",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -19,6 +19,7 @@ def check_arguments(
     num_workers: object,
     save_every: object,
     watchers: object,
+    fewest: int = 2,
 ) -> None:
     """Refuse arguments of a trainer that are out of range.
 
@@ -27,11 +28,12 @@ def check_arguments(
         num_workers: Processes that read photos.
         save_every: Images between two states, or None.
         watchers: Each with the methods of a ``Watcher``.
+        fewest: Images that a step can have.
 
     Raises:
         UsageError: One is.
     """
-    numbers = [("batch_size", batch_size, 2), ("num_workers", num_workers, 0)]
+    numbers = [("batch_size", batch_size, fewest), ("num_workers", num_workers, 0)]
     if save_every is not None:
         numbers.append(("save_every", save_every, 1))
     for name, value, least in numbers:

@@ -45,15 +45,20 @@ class Grids:
         every: Images from one picture to the next. None: a fortieth of all, but at
             least 2,000; the first is of the untrained generator, the last at the end.
         seed: The first seed, >= 0.
+        columns: Seeds of a row, of which there is then one a class. None: as many as
+            fit.
 
     Raises:
         UsageError: A number is out of range.
     """
 
-    def __init__(self, *, every: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, *, every: int | None = None, seed: int = 0, columns: int | None = None
+    ) -> None:
         if type(seed) is not int or seed < 0:
             raise UsageError(f"seed must be an integer >= 0, got {seed!r}")
         self._pace, self._seed = Pace(every, times=40, least=2_000), seed
+        self._columns = columns
         self._shown: _Shown | None = None
 
     def begin(self, view: View) -> None:
@@ -82,8 +87,10 @@ class Grids:
 
     def _of(self, view: View) -> _Shown:
         if self._shown is None:
-            columns, classes = columns_of(view.source.size), len(view.source.classes)
+            classes = len(view.source.classes)
+            columns = self._columns or columns_of(view.source.size)
             each = max(1, _LEAST_ROWS // classes) if classes else columns
+            each = 1 if self._columns else each
             rows = [
                 (label, number)
                 for label in range(min(classes, _MOST_ROWS) or 1)

@@ -126,6 +126,20 @@ class Workload(ABC):
         """Return what makes a step of networks as large as these."""
 
     @property
+    def trained(self) -> Mapping[str, nn.Module]:
+        """What has optimisers and states, by name; the others are frozen."""
+        return self.networks
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of what this process has already, and a step counts once more."""
+        return sum(
+            weight.numel() * weight.element_size()
+            for one in self.networks.values()
+            for weight in one.parameters()
+        )
+
+    @property
     def worst_step(self) -> int:
         """Number of a step in which all networks take part."""
         return 0
@@ -202,17 +216,20 @@ def plan_for(
         UsageError: It does not fit.
     """
     on_cpu = work.device.type != "cuda"
-    counts = {name: weights(one) for name, one in work.networks.items()}
-    held = 4 * sum(counts.values())  # there already
-    base = max(0, base_bytes() - held) if on_cpu else 0
+    counts = {
+        name: weights(one) for name, one in {**work.networks, **work.trained}.items()
+    }
+    base = max(0, base_bytes() - work.held_bytes) if on_cpu else 0
     beside = work.beside + workers_bytes if on_cpu else 0
     budget = budget_bytes(memory, work.device)
     plan: MemoryPlan = plan_memory(
         lambda some: work.needs(some, base=base, beside=beside), budget, work.rows,
         levers=levers, may_bf16=may_bf16, penalised=work.penalised,
     )  # fmt: skip
-    saved = 4 * counts[work.averaged]
-    state = 3 * held + saved  # weights, two moments each, their average
+    trained = {name: 4 * weights(one) for name, one in work.trained.items()}
+    saved = trained[work.averaged]
+    # weights, two moments each, their average
+    state = 3 * sum(trained.values()) + saved
     return Plan(
         levers=plan.levers, peak=plan.predicted, budget=budget, parameters=counts,
         images=images, said=plan.said, disk=_STATES * state + _GENERATORS * saved,

@@ -16,7 +16,7 @@ from fiberaug.models.blocks import recomputed_modules
 
 __all__ = ["Recomputing", "recompute"]
 
-_OF_DIFFUSERS = ("ResnetBlock2D", "Attention")
+_OF_DIFFUSERS = ("ResnetBlock2D", "BasicTransformerBlock", "Attention")
 Forward = Callable[..., torch.Tensor]
 
 
@@ -99,22 +99,27 @@ def recompute(network: nn.Module) -> Recomputing:
     """Let the blocks of a network compute again in the backward pass.
 
     Values and names of weights stay what they are. Of our networks and of those of
-    diffusers each residual block is one, and each attention; of others the layers of
-    each outermost ``Sequential`` are, a few at a time:
-    of n layers about sqrt(n). Layers with buffers, such as batch normalisation and
-    spectral normalisation, compute once: a second time would change them again.
+    diffusers each residual block is one, and each attention, of transformers with what
+    follows it; of others the layers of each outermost ``Sequential`` are, a few at a
+    time: of n layers about sqrt(n). Layers with buffers, such as batch normalisation
+    and spectral normalisation, compute once: a second time would change them again.
 
     Args:
         network: Changed in place, until :meth:`Recomputing.undo`.
     """
-    blocks = recomputed_modules(network) or [
-        one for one in network.modules() if type(one).__name__ in _OF_DIFFUSERS
-    ]
+    blocks = recomputed_modules(network) or _of_diffusers(network)
     blocks = [one for one in blocks if _is_pure([one])]
     if blocks:
         return Recomputing([(one, _Again(one.forward)) for one in blocks])
     found = [one for one in _outermost(network) if len(one) > 1]
     return Recomputing([(one, _InParts(one)) for one in found])
+
+
+def _of_diffusers(module: nn.Module) -> list[nn.Module]:
+    """Return the outermost blocks of a network of diffusers."""
+    if type(module).__name__ in _OF_DIFFUSERS:
+        return [module]
+    return [found for child in module.children() for found in _of_diffusers(child)]
 
 
 def _is_pure(modules: Sequence[nn.Module]) -> bool:

@@ -1,7 +1,7 @@
 """What tasks have in common: networks, their optimisers, averaged weights, a state."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -82,11 +82,15 @@ class NetworksTask(ABC):
     def levers(self, levers: Levers) -> None:
         self._levers = levers
         if levers.recompute and not self._recomputed:
-            self._recomputed = [recompute(one) for one in self._networks.values()]
+            self._recomputed = [recompute(one) for one in self.computed()]
         elif not levers.recompute and self._recomputed:
             for one in self._recomputed:
                 one.undo()
             self._recomputed = []
+
+    def computed(self) -> Iterable[nn.Module]:
+        """Return the networks that a step runs, whose blocks can compute again."""
+        return self._networks.values()
 
     def relieve(self, rows: int) -> str | None:
         """Take the next lever and return what it is; None: there is none left.

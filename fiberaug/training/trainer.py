@@ -79,6 +79,9 @@ class Trainer(ABC):
         UsageError: An argument is out of range.
     """
 
+    fewest_rows: ClassVar[int] = 2
+    """Images that a step can have."""
+
     kind: ClassVar[str]
     sample_cost: ClassVar[float]
     """See :class:`fiberaug.training.contracts.Task`."""
@@ -109,7 +112,7 @@ class Trainer(ABC):
     ) -> None:
         check_arguments(
             batch_size=batch_size, num_workers=num_workers, save_every=save_every,
-            watchers=watchers,
+            watchers=watchers, fewest=self.fewest_rows,
         )  # fmt: skip
         self.networks, self.options = dict(networks), options
         self.out = folder_of(out)
@@ -142,6 +145,10 @@ class Trainer(ABC):
             StateMismatch: The folder holds another training: what differs is named.
             StoreError: The disk is full; the same call goes on.
         """
+        return self._opened(self._trained(images))
+
+    def _trained(self, images: int) -> Path:
+        """Train, and return the folder of the generator; see :meth:`train`."""
         ranks = self._ranks()
         out = ranks.told(self.out or _free_folder(self.kind))
         source = self._source(ranks)
@@ -151,6 +158,7 @@ class Trainer(ABC):
             if ranks.is_first:
                 for line in notes:
                     _log.warning(line)
+            self._prepare(source, out, ranks)
             task = self._task(self.networks, source, images, plan.levers, ranks)
             loop = Loop(
                 task, source, self._all_watchers(images),
@@ -166,7 +174,8 @@ class Trainer(ABC):
             ranks.told(None)  # the first has written before another opens
         finally:
             source.close()
-        return self._opened(out / (BEST if (out / BEST).exists() else LAST))
+        best: Path = out / BEST
+        return best if best.exists() else best.with_name(LAST)
 
     def resume(self, dir: str | Path) -> Self:  # noqa: A002  # its public name
         """Go on with the training that a folder holds, at the next :meth:`train`.
@@ -253,6 +262,18 @@ class Trainer(ABC):
     def _opened(self, folder: Path) -> ImageGenerator:
         """Return the generator of a folder."""
 
+    def _prepare(self, source: Source, out: Path, ranks: Ranks) -> None:
+        """Make what a training needs beside photos, and a plan does without."""
+        del source, out, ranks
+
+    def _checked(self, source: Source) -> list[str]:
+        """Return what a user should read of the photos; refuse what cannot work."""
+        return check_request(source)
+
+    def _copies(self) -> dict[str, nn.Module]:
+        """Return networks for steps that are made to tell the time."""
+        return copy.deepcopy(self.networks)
+
     def _source(self, ranks: Ranks) -> Source:
         if hasattr(self.data, "batches") and hasattr(self.data, "reference"):
             return self._fitting(self.data)
@@ -284,7 +305,7 @@ class Trainer(ABC):
         """Return how it fits into memory; what cannot work is refused."""
         if type(images) is not int or images < 1:
             raise UsageError(f"images to show must be an integer >= 1, got {images!r}")
-        warned = check_request(source)
+        warned = self._checked(source)
         if source.has_places and not self.wants_places:
             warned.append(_PLACELESS)
         work = self._workload(source, self.batch_size // ranks.world)
@@ -318,7 +339,7 @@ class Trainer(ABC):
 
     def _probed(self, source: Source, plan: Plan, ranks: Ranks) -> float:
         """Return the seconds of an image, by steps of copies of the networks."""
-        networks = copy.deepcopy(self.networks)
+        networks = self._copies()
         task = self._task(networks, source, plan.images, plan.levers, ranks)
         batches, numbers = source.batches(), itertools.count()
         device = next(next(iter(networks.values())).parameters()).device

@@ -18,6 +18,7 @@ def standard_watchers(
     board: bool = False,
     guard: bool = True,
     look_every_images: int | None = None,
+    columns: int | None = None,
     also: Sequence[Watcher] = (),
 ) -> list[Watcher]:
     """Return watchers in the order in which they look at a step.
@@ -31,6 +32,7 @@ def standard_watchers(
         guard: End a training that learns nothing more.
         look_every_images: Images from one look at samples to the next, of who guards
             and who draws. None: a fortieth of all, but at least 2,000.
+        columns: See :class:`fiberaug.training.grids.Grids`.
         also: Your own.
 
     Raises:
@@ -40,7 +42,7 @@ def standard_watchers(
     found: list[Watcher] = [
         *([Guard(every=look_every_images)] if guard else []),
         *also,
-        Grids(every=look_every_images),
+        Grids(every=look_every_images, columns=columns),
     ]
     if console:
         found.append(Console())
