@@ -56,6 +56,8 @@ def remake(
             )
     told = {name: getattr(params, name) for name in _TOLD}
     conditions: dict[str, Any] = {k: v for k, v in told.items() if v is not None}
+    if params.prompt is not None:  # as it is: braces in it are no placeholders
+        conditions |= {"prompt": "{caption}", "caption": params.prompt}
     conditions["sampler"] = params.others.get("sampler")
     if "size" in pipeline.takes:
         conditions["size"] = params.others.get("size")

@@ -120,3 +120,14 @@ def test_the_verdict_of_a_safety_checker_is_on_record(tmp_path, finds, verdict):
 def test_a_pool_goes_on_only_as_it_was_begun(base, pool):
     with pytest.raises(UsageError, match="generator"):
         write(make(base, steps=3), pool.path)
+
+
+def test_braces_of_a_caption_are_text_also_when_it_is_made_again(base, tmp_path):
+    pool = write(
+        make(base, prompt="{caption}"), tmp_path / "pool",
+        conditions={"caption": "a {label} of {x}"},
+    )  # fmt: skip
+    pipeline = PretrainedPipeline.open(base)
+    for _, _, stated in pool.samples():
+        assert stated.params.prompt == "a {label} of {x}"
+        remake(stated, pipeline)
