@@ -135,7 +135,10 @@ def _run(
     """Run a command under the cap and return what it took beside what was planned."""
     log = work / f"{name}.log"
     taken: Taken = run_capped(
-        [sys.executable, "-m", "fiberaug.cli.main", *arguments], cap=cap, log=log, every_s=0.5
+        [sys.executable, "-m", "fiberaug.cli.main", *arguments],
+        cap=cap,
+        log=log,
+        every_s=0.5,
     )
     if taken.exit_code or taken.capped:
         sys.exit(f"{name} ended with {taken.exit_code}, capped {taken.capped}: {log}")

@@ -29,7 +29,7 @@ _SHIPPED = {
     "gan-own": ("fiberaug.synthetic.gans", "refuse_own"),
     "diffusion": ("fiberaug.synthetic.diffusions", "open_diffusion"),
     "diffusion-own": ("fiberaug.synthetic.diffusions", "refuse_own"),
-    "lora": ("fiberaug.training.lora_folder", "refuse_without_base"),
+    "lora": ("fiberaug.synthetic.adapter_folders", "refuse_without_base"),
 }
 """Kinds of this package, imported when one is opened."""
 

@@ -294,9 +294,12 @@ class LoRATrainer(Trainer):
         notes = [*getattr(source, "notes", ())]
         return notes if odd is None else [*notes, odd]
 
-    def _prepare(self, source: Source, out: Path, ranks: Ranks) -> None:
+    def _prepare(self, source: Source, out: Path, ranks: Ranks, images: int) -> None:
         if isinstance(self.model, TextModel):
-            self.model.prepare(source, out, ranks)  # type: ignore[arg-type]
+            self.model.prepare(
+                source, out, ranks,  # type: ignore[arg-type]
+                images=images, progress=self.progress,
+            )  # fmt: skip
 
     def _copies(self) -> dict[str, nn.Module]:
         shared: dict[int, Any] = {

@@ -3,17 +3,14 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from fiberaug.errors import UsageError
 from fiberaug.files import write_atomically
+from fiberaug.synthetic.adapter_folders import KIND
 from fiberaug.synthetic.descriptions import FILE, VERSION, plain, refuse_second
 from fiberaug.training.lora_adapters import WEIGHTS, Adapters
 
-__all__ = ["KIND", "refuse_without_base", "save_lora"]
-
-KIND = "lora"
-"""Of ``generator.json``."""
+__all__ = ["save_lora"]
 
 _UNET = "unet."  # what diffusers calls the network in names of weights
 
@@ -57,20 +54,3 @@ def save_lora(
     }  # fmt: skip
     write_atomically(folder / FILE, plain(said))
     return folder
-
-
-def refuse_without_base(folder: Path, said: Mapping[str, Any]) -> NoReturn:
-    """Say how adapters are opened: a folder alone never makes us open another one.
-
-    Raises:
-        UsageError: Always.
-    """
-    base = said.get("base")
-    told = base if isinstance(base, Mapping) else {}
-    name, sha256 = str(told.get("name", "?")), str(told.get("sha256", "?"))
-    raise UsageError(
-        f"{folder} holds adapters (LoRA) and not the model that they belong to"
-        f" ({name:.80}, sha256 {sha256:.12}...): open both,"
-        f" fiberaug.pretrained.PretrainedPipeline.open(BASE, lora={str(folder)!r}), or"
-        f" `fiberaug generate BASE --lora {folder}`"
-    )

@@ -7,26 +7,27 @@ are kept, so that what is drawn between them is another one at each visit.
 
 import hashlib
 import json
-import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 
+from fiberaug.bars import ProgressBar
 from fiberaug.errors import StateMismatch, StoreError
-from fiberaug.files import write_atomically
 from fiberaug.order import keyed_permutation
 from fiberaug.sharing import rank_range
 from fiberaug.training.contracts import Photos, RealBatch, Source
+from fiberaug.training.lora_cache import LatentFile
 from fiberaug.training.ranking import Ranks
 
 __all__ = ["LatentSource", "key_of"]
 
 _ORDER = 35  # what a permutation is for
-_VERSION = 1
+_VERSION = 2
+_KEPT_S = 30.0  # of encoding, that may be lost
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 """float32 [B, 3, H, W] in [-1, 1] to mean and deviation, float32 [B, 2 C, h, w]."""
@@ -76,8 +77,7 @@ class LatentSource:
         self.views, self._first = views, first
         self._rows, self._seed, self._ranks = rows, seed, ranks
         self._position = 0
-        self._path: Path | None = None
-        self._labels = np.zeros(0, np.int64)
+        self._file: LatentFile | None = None
         self._order: tuple[int, Any] | None = None
 
     @property
@@ -85,14 +85,24 @@ class LatentSource:
         """Latents that are kept."""
         return self.views * self.photos
 
-    def encode(self, folder: Path, key: str) -> None:
-        """Encode all photos into a file of a folder, or find it there.
+    def encode(
+        self,
+        folder: Path,
+        key: str,
+        *,
+        needed: int | None = None,
+        progress: bool = False,
+    ) -> None:
+        """Encode photos into a file of a folder, or find them there.
 
-        Only the first rank does; the others wait.
+        Only the first rank does; the others wait. What was ended goes on where it was.
 
         Args:
             folder: Made where it is not there.
             key: What the latents follow from, beside the photos.
+            needed: Photos that a training will show: the first ones are enough. None:
+                all views of all.
+            progress: Show a bar on a terminal.
 
         Raises:
             StoreError: The disk is full.
@@ -100,10 +110,13 @@ class LatentSource:
         described = self.inner.describe()
         name = key_of(key=key, data=described, views=self.views, v=_VERSION)
         path = folder / f"latents-{name}.npy"
-        if self._ranks.is_first and not _is_whole(path):
+        wanted = self.total
+        if needed is not None:
+            wanted = min(wanted, -(-needed // self._rows) * self._rows)
+        if self._ranks.is_first:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                self._write(path)
+                self._write(LatentFile(path, self.total), wanted, progress=progress)
             except OSError as error:
                 if isinstance(error, StoreError):
                     raise
@@ -111,38 +124,39 @@ class LatentSource:
                     f"cannot keep latents in {folder}: {error.strerror}"
                 ) from error
         self._ranks.told(None)
-        self._path = path
-        self._labels = np.array(json.loads(_labels_of(path).read_text()), np.int64)
+        self._file = LatentFile(path, self.total)
 
-    def _write(self, path: Path) -> None:
-        labels: list[int] = []
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        left = self.total
-        with beside.open("wb") as file:
+    def _write(self, file: LatentFile, wanted: int, *, progress: bool) -> None:
+        if len(file) >= wanted:
+            return
+        if file.source is not None:
+            self.inner.load_state_dict(file.source)
+        kept = time.monotonic()
+        bar = ProgressBar(
+            total=wanted, initial=len(file), desc="encode", unit="photo",
+            disable=None if progress else True,
+        )  # fmt: skip
+        try:
             for batch in self.inner.batches():
-                some = batch.images[:left]
-                values = self._encode(some).numpy().astype("<f4")
-                if left == self.total:
-                    shape = (self.total, *values.shape[1:])
-                    npy.write_array_header_1_0(
-                        file, {"descr": "<f4", "fortran_order": False, "shape": shape}
-                    )
-                file.write(values.tobytes())
-                rows = [0] * len(some)
+                some = batch.images[: self.total - len(file)]
+                labels = [0] * len(some)
                 if batch.labels is not None:
-                    rows = batch.labels[:left].tolist()
-                labels += rows
-                left -= len(some)
-                if left <= 0:
+                    labels = batch.labels[: len(some)].tolist()
+                values = self._encode(some).numpy()
+                file.append(values, labels, self.inner.state_dict())
+                bar.update(len(some))
+                if len(file) >= wanted:
                     break
-            file.flush()
-            os.fsync(file.fileno())
-        write_atomically(_labels_of(path), json.dumps(labels).encode())
-        beside.replace(path)
+                if time.monotonic() - kept > _KEPT_S:
+                    file.keep()
+                    kept = time.monotonic()
+        finally:
+            bar.close()
+            file.keep()
 
     def batches(self) -> Iterator[RealBatch]:
         """Yield this rank's rows of one step after the other, without end."""
-        if self._path is None:
+        if self._file is None:
             for batch in self.inner.batches():
                 part, _ = rank_range(self._rows, self._rows, 0, *self._two, start=0)
                 labels = self._numbered(batch.labels, len(batch.images))
@@ -166,18 +180,10 @@ class LatentSource:
         return labels + self._first
 
     def _read(self, positions: range) -> RealBatch:
-        assert self._path is not None  # noqa: S101  # for the type
+        assert self._file is not None  # noqa: S101  # for the type
         rows = [self._row(*divmod(one, self.total)) for one in positions]
-        with self._path.open("rb") as file:
-            npy.read_magic(file)
-            (_, *latent), _, _ = npy.read_array_header_1_0(file)
-            begin, numbers = file.tell(), int(np.prod(latent))
-            found = []
-            for row in rows:  # read, not mapped: a mapped file counts as memory
-                file.seek(begin + 4 * numbers * row)
-                found.append(np.fromfile(file, "<f4", numbers).reshape(latent))
-        labels = torch.from_numpy(self._labels[rows])
-        images = torch.from_numpy(np.stack(found).astype(np.float32))
+        images = torch.from_numpy(self._file.read(rows))
+        labels = torch.tensor([self._file.labels[row] for row in rows])
         return RealBatch(images, self._numbered(labels, len(rows)))
 
     def _row(self, turn: int, place: int) -> int:
@@ -196,7 +202,7 @@ class LatentSource:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position after the batch that came last."""
-        name = None if self._path is None else self._path.name
+        name = None if self._file is None else self._file.path.name
         return {
             "v": 1, "kind": "latents", "file": name, "position": self._position,
         }  # fmt: skip
@@ -223,12 +229,3 @@ class LatentSource:
     def close(self) -> None:
         """End its processes."""
         self.inner.close()
-
-
-def _labels_of(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _is_whole(path: Path) -> bool:
-    """Return whether a file of latents is there; it is renamed when it is complete."""
-    return path.is_file() and _labels_of(path).is_file()

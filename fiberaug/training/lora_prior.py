@@ -45,15 +45,15 @@ class GeneratedSource:
         self.classes: tuple[str, ...] = ()
         self.photos, self.has_places = count, False
         self._paint, self._rows, self._facts = paint, rows, dict(facts)
+        self._position = 0
 
     def batches(self) -> Iterator[RealBatch]:
         """Yield images, one made after the other, without end."""
-        at = 0
         while True:
-            seeds = [(at + row) % self.photos for row in range(self._rows)]
+            first, self._position = self._position, self._position + self._rows
+            seeds = [(first + row) % self.photos for row in range(self._rows)]
             made = self._paint(seeds).transpose(0, 3, 1, 2)
             yield real_batch(torch.from_numpy(np.ascontiguousarray(made)))
-            at += self._rows
 
     def reference(self, count: int, *, held_out: bool = False) -> Photos:
         """Return none: figures are taken of photos."""
@@ -61,11 +61,12 @@ class GeneratedSource:
         return Photos(np.empty((0, *self.size, 3), np.uint8))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: they are made once."""
-        return {}
+        """Return the position after the batch that came last."""
+        return {"position": self._position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Do nothing."""
+        """Go on at that position."""
+        self._position = int(state["position"])
 
     def describe(self) -> dict[str, Any]:
         """Return what they are, fit for JSON."""

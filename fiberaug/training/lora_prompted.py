@@ -166,9 +166,22 @@ class TextModel(LoRAModel):
         return paint
 
     def prepare(
-        self, source: LatentSource | WithPrior, out: Path, ranks: Ranks
+        self,
+        source: LatentSource | WithPrior,
+        out: Path,
+        ranks: Ranks,
+        *,
+        images: int,
+        progress: bool,
     ) -> None:
         """Embed prompts and encode photos, once, and free what did it.
+
+        Args:
+            source: The photos.
+            out: Folder of the training.
+            ranks: The processes that train.
+            images: Photos that will be shown.
+            progress: Show how far it is.
 
         Raises:
             UsageError: A prompt is longer than the text encoder reads.
@@ -190,7 +203,7 @@ class TextModel(LoRAModel):
         if isinstance(source, WithPrior):
             parts = [source.own, source.prior]
         for one in parts:
-            one.encode(folder, key_of(**key))
+            one.encode(folder, key_of(**key), needed=images, progress=progress)
         ranks.told(None)
         self.base.free()
 

@@ -158,7 +158,7 @@ class Trainer(ABC):
             if ranks.is_first:
                 for line in notes:
                     _log.warning(line)
-            self._prepare(source, out, ranks)
+            self._prepare(source, out, ranks, images)
             task = self._task(self.networks, source, images, plan.levers, ranks)
             loop = Loop(
                 task, source, self._all_watchers(images),
@@ -262,9 +262,9 @@ class Trainer(ABC):
     def _opened(self, folder: Path) -> ImageGenerator:
         """Return the generator of a folder."""
 
-    def _prepare(self, source: Source, out: Path, ranks: Ranks) -> None:
+    def _prepare(self, source: Source, out: Path, ranks: Ranks, images: int) -> None:
         """Make what a training needs beside photos, and a plan does without."""
-        del source, out, ranks
+        del source, out, ranks, images
 
     def _checked(self, source: Source) -> list[str]:
         """Return what a user should read of the photos; refuse what cannot work."""

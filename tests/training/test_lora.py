@@ -61,7 +61,7 @@ def prepared(base, out, data=None, **options):
     """A task, its source and its trainer, ready for steps."""
     made = trainer(base, out, data, **options)
     source = made._source(Ranks())
-    made._prepare(source, out, Ranks())
+    made._prepare(source, out, Ranks(), 1_000)
     task = made._task(made.networks, source, 100, Levers(), Ranks())
     return task, source, made
 

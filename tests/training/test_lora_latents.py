@@ -88,17 +88,52 @@ def test_photos_are_encoded_once_for_all_runs_of_a_folder(tmp_path):
     assert encoder.seen == 5 + 5 + 6 + 10
 
 
-def test_what_was_ended_while_it_was_written_is_written_anew(tmp_path):
-    def breaks(images):
-        raise KeyboardInterrupt
+class Breaking(Encoder):
+    """Ends the program, as Ctrl-C does, when it has encoded so many photos."""
 
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def __call__(self, images):
+        if self.seen >= self.after:
+            raise KeyboardInterrupt
+        return super().__call__(images)
+
+
+def files(folder):
+    return {one.name: one.read_bytes() for one in folder.iterdir()}
+
+
+@pytest.mark.parametrize("after", [0, 2, 4, 8])
+def test_encoding_that_was_ended_goes_on_where_it_was(tmp_path, after):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    source(Encoder(), views=2, windows=True).encode(whole, "key")
     with pytest.raises(KeyboardInterrupt):
-        source(breaks).encode(tmp_path, "key")
+        source(Breaking(after), views=2, windows=True).encode(broken, "key")
+    for path in broken.glob("*.npy"):  # a row that was half written
+        path.write_bytes(path.read_bytes() + b"half")
     encoder = Encoder()
-    source(encoder).encode(tmp_path, "key")
-    assert encoder.seen == 5
-    (path,) = tmp_path.glob("*.npy")
-    assert np.load(path).shape == (5, 6, 2, 2)
+    source(encoder, views=2, windows=True).encode(broken, "key")
+    assert encoder.seen == 10 - after
+    assert files(broken) == files(whole)
+    (path,) = broken.glob("*.npy")
+    assert np.load(path).shape == (10, 6, 2, 2)
+
+
+def test_no_more_photos_are_encoded_than_are_shown_and_the_rest_when_they_are(tmp_path):
+    short, longer = Encoder(), Encoder()
+    some = source(short, views=2)
+    some.encode(tmp_path / "a", "key", needed=3)
+    assert short.seen == 4  # whole steps
+    images, labels = take(some, 2)
+    more = source(longer, views=2)
+    more.encode(tmp_path / "a", "key", needed=100)
+    assert longer.seen == 6
+    source(Encoder(), views=2).encode(tmp_path / "b", "key")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    for one, other in zip(take(more, 2), (images, labels), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("after", [0, 1, 4])

@@ -1,0 +1,29 @@
+"""A folder of adapters, which is no generator without the model that they change."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fiberaug.errors import UsageError
+
+__all__ = ["KIND", "refuse_without_base"]
+
+KIND = "lora"
+"""Of ``generator.json``."""
+
+
+def refuse_without_base(folder: Path, said: Mapping[str, Any]) -> NoReturn:
+    """Say how adapters are opened: a folder alone never makes us open another one.
+
+    Raises:
+        UsageError: Always.
+    """
+    base = said.get("base")
+    told = base if isinstance(base, Mapping) else {}
+    name, sha256 = str(told.get("name", "?")), str(told.get("sha256", "?"))
+    raise UsageError(
+        f"{folder} holds adapters (LoRA) and not the model that they belong to"
+        f" ({name:.80}, sha256 {sha256:.12}...): open both,"
+        f" fiberaug.pretrained.PretrainedPipeline.open(BASE, lora={str(folder)!r}), or"
+        f" `fiberaug generate BASE --lora {folder}`"
+    )
