@@ -1,12 +1,12 @@
 """What a folder holds: a model, a LoRA adapter, a pool, a data set."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fiberaug.errors import DataRefused, LimitExceeded, StoreError, UsageError
+from fiberaug.errors import DataRefused, StoreError, UsageError
+from fiberaug.files import read_json_object
 from fiberaug.jobs.journal import NOTES
 from fiberaug.shards.manifest import FILE as SET
 from fiberaug.shards.manifest import MARK, SEEKING
@@ -100,16 +100,6 @@ def read_json(path: Path) -> dict[str, Any]:
         StoreError: It cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
+        return read_json_object(path, _MOST_BYTES)
+    except FileNotFoundError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise LimitExceeded(f"{path} is larger than {_MOST_BYTES} bytes")
-    try:
-        said = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataRefused(f"{path} is not JSON: {error!s:.200}") from error
-    if not isinstance(said, dict):
-        raise DataRefused(f"{path} must be an object")
-    return said

@@ -5,7 +5,6 @@ code beside the weights, of weights elsewhere. Here a closed table says what may
 named, and what else a folder could be made to run is refused by name.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fiberaug.errors import DataRefused, LimitExceeded, SecurityRefused, StoreError
+from fiberaug.files import read_json_object
 from fiberaug.pretrained.places import link_root
 
 __all__ = ["INDEX", "Inspected", "inspect_model", "inspect_pipeline", "read_json"]
@@ -170,23 +170,11 @@ def read_json(path: Path, most: int = _JSON_BYTES) -> dict[str, Any]:
         StoreError: It cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
+        return read_json_object(path, most)
     except FileNotFoundError:
         raise DataRefused(
             f"{path.parent} holds no model of diffusers: there is no {path.name}"
         ) from None
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > most:
-        raise LimitExceeded(f"{path} is larger than {most} bytes")
-    try:
-        said = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataRefused(f"{path} is not JSON: {error!s:.200}") from error
-    if not isinstance(said, dict):
-        raise DataRefused(f"{path} must hold an object")
-    return said
 
 
 def _walk(folder: Path) -> Iterator[Path]:

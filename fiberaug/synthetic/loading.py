@@ -6,14 +6,14 @@ never code. ``module:function`` comes from the user, in Python or on the command
 
 import importlib
 import inspect
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fiberaug.errors import DataRefused, LimitExceeded, StoreError, UsageError
+from fiberaug.errors import DataRefused, UsageError
+from fiberaug.files import read_json_object
 from fiberaug.synthetic.generator import ImageGenerator, name_of
 
 __all__ = ["FILE", "load", "load_code", "open_generator", "register"]
@@ -67,21 +67,12 @@ def load(dir: str | Path) -> ImageGenerator:  # noqa: A002  # its public name
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; a generator is a folder with {FILE}")
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+        said = read_json_object(path, _MOST_BYTES)
     except FileNotFoundError:
         raise UsageError(
             f"{folder} holds no generator: there is no {FILE}{_hint(folder)}"
         ) from None
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise LimitExceeded(f"{path} is larger than {_MOST_BYTES} bytes")
-    try:
-        said = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataRefused(f"{path} is not JSON: {error}") from error
-    if not isinstance(said, dict) or type(said.get("v")) is not int:
+    if type(said.get("v")) is not int:
         raise DataRefused(f'{path} must be an object with "v" and "kind"')
     if not 1 <= said["v"] <= _VERSION:
         raise DataRefused(f"{path} has version {said['v']}, this release reads 1")
