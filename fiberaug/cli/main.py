@@ -27,6 +27,7 @@ from fiberaug.cli import (
     replay,
     seekable,
     train,
+    train_inversion,
     train_lora,
     verify,
 )
@@ -116,6 +117,7 @@ trainings = typer.Typer(
 trainings.command(name="gan")(_guarded(train.gan, resumes=True))
 trainings.command(name="diffusion")(_guarded(train.diffusion, resumes=True))
 trainings.command(name="lora")(_guarded(train_lora.lora, resumes=True))
+trainings.command(name="inversion")(_guarded(train_inversion.inversion, resumes=True))
 app.add_typer(trainings, name="train")
 
 

@@ -52,7 +52,7 @@ class Wanted:
     control_scale: float = 1.0
     lora: str | Path | Sequence[str | Path] = ()
     lora_scale: float | Sequence[float] = 1.0
-    embeddings: Mapping[str, str | Path] | Sequence[str | Path] = ()
+    embeddings: str | Path | Mapping[str, str | Path] | Sequence[str | Path] = ()
     revision: str | None = None
     download: bool = False
     device: str | torch.device | None = None
@@ -67,11 +67,6 @@ class Wanted:
         number = isinstance(scale, int | float) and type(scale) is not bool
         if not number or not 0 <= scale <= 10:
             raise UsageError(f"control_scale must be from 0 to 10, got {scale!r}")
-        if isinstance(self.embeddings, str | Path):
-            raise UsageError(
-                "embeddings must be several files, or files by token, got"
-                f" {str(self.embeddings)!r:.120}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +187,8 @@ def open_model(wanted: Wanted) -> Opened:
         _check_fits(controlnet, base.unet, inspected[1].folder)
     pipeline = _formed(base, mode, controlnet, safety=wanted.safety)
     put_lora(pipeline, adapters, scales)
-    words = put_embeddings(pipeline, wanted.embeddings)
+    told = wanted.embeddings
+    words = put_embeddings(pipeline, [told] if isinstance(told, str | Path) else told)
     settings: dict[str, Any] = {}
     if adapters:
         settings["lora_scale"] = list(scales)

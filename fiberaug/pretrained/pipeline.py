@@ -75,7 +75,7 @@ class PretrainedPipeline:
         control_scale: float = 1.0,
         lora: str | Path | Sequence[str | Path] = (),
         lora_scale: float | Sequence[float] = 1.0,
-        embeddings: Mapping[str, str | Path] | Sequence[str | Path] = (),
+        embeddings: str | Path | Mapping[str, str | Path] | Sequence[str | Path] = (),
         classes: Sequence[str] = (),
         prompt: str | None = None,
         negative: str | None = None,
@@ -107,7 +107,8 @@ class PretrainedPipeline:
             control_scale: How much it is steered, 0 to 10.
             lora: Adapters, each a ``.safetensors`` file or a folder with one.
             lora_scale: Of all, or of each; 0: as without.
-            embeddings: Words learned by textual inversion: files, or files by token.
+            embeddings: Words learned by textual inversion: a file or a folder with one,
+                several of them, or files by token.
             classes: Class names by label, which ``{label}`` in a prompt stands for.
             prompt: Text to follow where a call gives none; ``{label}`` and
                 ``{caption}`` are filled in. None: ``a photo of a {label}``.

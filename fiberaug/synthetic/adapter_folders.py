@@ -21,9 +21,12 @@ def refuse_without_base(folder: Path, said: Mapping[str, Any]) -> NoReturn:
     base = said.get("base")
     told = base if isinstance(base, Mapping) else {}
     name, sha256 = str(told.get("name", "?")), str(told.get("sha256", "?"))
+    what, how, option = "adapters (LoRA)", "lora", "lora"
+    if "token" in said:
+        what, how, option = "a learned word", "embeddings", "embedding"
     raise UsageError(
-        f"{folder} holds adapters (LoRA) and not the model that they belong to"
+        f"{folder} holds {what} and not the model that it was trained with"
         f" ({name:.80}, sha256 {sha256:.12}...): open both,"
-        f" fiberaug.pretrained.PretrainedPipeline.open(BASE, lora={str(folder)!r}), or"
-        f" `fiberaug generate BASE --lora {folder}`"
+        f" fiberaug.pretrained.PretrainedPipeline.open(BASE, {how}={str(folder)!r}), or"
+        f" `fiberaug generate BASE --{option} {folder}`"
     )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fiberaug.training.contracts import Verdict, View, Watcher
     from fiberaug.training.diffusion import DiffusionTrainer
     from fiberaug.training.gan import GANTrainer
+    from fiberaug.training.inversion import TextualInversionTrainer
     from fiberaug.training.lora import LoRATrainer
     from fiberaug.training.plans import Plan
 
@@ -18,6 +19,7 @@ __all__ = [
     "GANTrainer",
     "LoRATrainer",
     "Plan",
+    "TextualInversionTrainer",
     "Verdict",
     "View",
     "Watcher",
@@ -27,6 +29,7 @@ _HOMES = {
     "contracts": ("Verdict", "View", "Watcher"),
     "diffusion": ("DiffusionTrainer",),
     "gan": ("GANTrainer",),
+    "inversion": ("TextualInversionTrainer",),
     "lora": ("LoRATrainer",),
     "plans": ("Plan",),
 }

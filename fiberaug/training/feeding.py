@@ -42,6 +42,7 @@ def open_source(
     world_size: int | None = None,
     index_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
+    captioned: bool = False,
 ) -> ArraySource | ShardSource:
     """Return real photos at a size, in an exact order that can be gone on with.
 
@@ -76,6 +77,7 @@ def open_source(
             that have none in the cache.
         cache_dir: Folder of remote shards and of such indexes; None:
             ``~/.cache/fiberaug``.
+        captioned: Take captions of photos in files as their classes.
 
     Raises:
         UsageError: An argument is out of range, or does not fit the data.
@@ -100,6 +102,11 @@ def open_source(
         asked = (scales or (1.0, None)) if wanted else None
         return Crop(size=(int(size[0]), int(size[1])), scales=asked, flip=flip)
 
+    if pair is not None and captioned:
+        raise UsageError(
+            "{caption} needs captions: give images in memory as a pair (images,"
+            " captions)"
+        )
     if pair is not None:
         images, labels = with_channels(as_photos(pair[0]), channels), pair[1]
         ids = _labels(labels, len(images), conditional=conditional)
@@ -111,7 +118,7 @@ def open_source(
     return prepare_shards(
         data, crop_of=crop_of, channels=channels, conditional=conditional,
         classes=classes, num_workers=num_workers, index_dir=index_dir,
-        cache_dir=cache_dir, **options,
+        cache_dir=cache_dir, captioned=captioned, **options,
     )  # fmt: skip
 
 

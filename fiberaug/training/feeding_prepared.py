@@ -1,6 +1,7 @@
 """From what a user gives to a source of photos in files: parts, labels, passes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from fiberaug.dataset import StreamingDataset
 from fiberaug.errors import DataRefused, UsageError
 from fiberaug.training.feeding_arrays import check_batch
+from fiberaug.training.feeding_captions import caption_numbers, captioned_fields
 from fiberaug.training.feeding_dataset import (
     FIELDS,
     Opened,
@@ -52,6 +54,7 @@ def prepare_shards(
     world_size: int | None = None,
     index_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
+    captioned: bool = False,
 ) -> ShardSource:
     """Return the source of photos in files; see ``open_source``.
 
@@ -69,6 +72,7 @@ def prepare_shards(
         world_size: See there.
         index_dir: See there.
         cache_dir: See there.
+        captioned: See there.
 
     Raises:
         UsageError: See there.
@@ -82,7 +86,13 @@ def prepare_shards(
     base, whole = opened.base, Table.of(opened.base)
     if not len(whole):
         raise DataRefused("there is no photo to train on: the shards hold no sample")
-    labelled, odd = _is_conditional(base, whole.labels, asked=conditional)
+    if captioned:
+        if opened.apart is not None:
+            held_out = 0.0  # what a conversion put apart stays apart
+        classes, numbers = caption_numbers(base, whole)
+        whole, labelled, odd = replace(whole, labels=numbers), True, None
+    else:
+        labelled, odd = _is_conditional(base, whole.labels, asked=conditional)
     divided = _divide(opened, whole, held_out)
     train, held = divided.train, divided.held
     names = class_names(
@@ -92,6 +102,8 @@ def prepare_shards(
     common: dict[str, Any] = {"rank": rank, "world_size": world_size}
     if not opened.own or base.pipeline is None:
         common["fields"] = _fields(base, labelled=labelled)
+    if captioned:
+        common["fields"] = captioned_fields(base)
     dealt = remade(
         base, seed=seed, train=True, shuffle=None,
         record="none" if crop.scales is None else "packed",
@@ -108,12 +120,13 @@ def prepare_shards(
         """Return photos of a data set that figures are taken of."""
         cut = with_crop(dataset, crop.for_figures())
         made = remade(dataset, record="packed", **common, **cut)
-        return FixedPhotos(dataset=made, table=table)
+        return FixedPhotos(dataset=made, table=table, captioned=captioned)
 
     return ShardSource(
         dealt, train=of_figures(base, train),
         held=None if held is None else of_figures(opened.apart or base, held),
-        crop=crop, classes=names, batch_size=batch_size, num_workers=num_workers,
+        crop=crop, classes=names, captioned=captioned, batch_size=batch_size,
+        num_workers=num_workers,
         notes=[note for note in (odd, divided.note) if note is not None],
     )  # fmt: skip
 

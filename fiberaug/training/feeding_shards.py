@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fiberaug.dataset import StreamingDataset
@@ -14,6 +15,7 @@ from fiberaug.loader import DataLoader
 from fiberaug.making import Made, Maker
 from fiberaug.training.contracts import Photos, RealBatch
 from fiberaug.training.crops import recorded_place
+from fiberaug.training.feeding_captions import CAPTION, caption_of
 from fiberaug.training.feeding_pixels import real_batch
 from fiberaug.training.feeding_table import Table
 from fiberaug.training.holding import spread_rows
@@ -34,6 +36,9 @@ class FixedPhotos:
 
     table: Table
     """Which ones."""
+
+    captioned: bool = False
+    """Whether labels are numbers of captions, which the index does not have."""
 
     def read(self, count: int, crop: Crop, *, labelled: bool) -> Photos:
         """Return at most ``count`` photos; broken ones are left out.
@@ -57,7 +62,7 @@ class FixedPhotos:
             made = self._made(maker, int(row), int(visit))
             if made is None:
                 continue
-            if labelled:
+            if labelled and not self.captioned:
                 self._check_label(made, int(table.labels[row]))
             images[at] = self._pixels(made)
             if windows:
@@ -120,6 +125,7 @@ class ShardSource:
         classes: Names by label; empty: nothing is conditioned.
         batch_size: Rows of a step, over all ranks.
         num_workers: Processes that decode.
+        captioned: Whether the classes are captions.
         notes: What a user should know of the data.
     """
 
@@ -133,6 +139,7 @@ class ShardSource:
         classes: Sequence[str],
         batch_size: int,
         num_workers: int = 0,
+        captioned: bool = False,
         notes: Sequence[str] = (),
     ) -> None:
         self.size, self.has_places = crop.size, crop.scales is not None
@@ -142,7 +149,8 @@ class ShardSource:
         self.notes = tuple(notes)
         """What a user should know of the data."""
         self._dataset, self._train, self._held = dataset, train, held
-        self._crop = crop
+        self._crop, self._captioned = crop, captioned
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
         self._loader = DataLoader(
             dataset, batch_size=batch_size // dataset.world_size, drop_last=True,
             num_workers=num_workers, persistent_workers=num_workers > 0,
@@ -173,8 +181,15 @@ class ShardSource:
                 if self.has_places:
                     found = [recorded_place(r, self.size) for r in batch["record"]]
                     places = np.asarray(found, np.float32)
-                labels = batch["label"] if self.classes else None
+                labels = self._labels(batch) if self.classes else None
                 yield real_batch(batch["image"], labels, places)
+
+    def _labels(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        if not self._captioned:
+            found: torch.Tensor = batch["label"]
+            return found
+        texts = batch[CAPTION]
+        return torch.tensor([self._numbers[caption_of(one)] for one in texts])
 
     def reference(self, count: int, *, held_out: bool = False) -> Photos:
         """Return at most ``count`` photos, the same ones at every call.

@@ -4,9 +4,8 @@ import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -22,10 +21,10 @@ from fiberaug.training.judging import Judge
 from fiberaug.training.levers import Levers
 from fiberaug.training.lora_adapters import merged
 from fiberaug.training.lora_arguments import (
+    captioned,
     check_asked,
     classes_of,
     dtype_of,
-    has_captions,
     pair_of,
 )
 from fiberaug.training.lora_models import LoRAModel
@@ -45,6 +44,7 @@ __all__ = ["LoRATrainer"]
 
 _FEWEST = 4  # photos; below, adapters learn them by heart
 _PICTURES, _COLUMNS = 10, 4
+_APART = 160  # photos at least between two pictures, which take the time of some 16
 
 
 class LoRATrainer(Trainer):
@@ -99,7 +99,8 @@ class LoRATrainer(Trainer):
         half_life: Images after which a weight counts half in the averaged adapters.
         eight_bit: Adam's moments in 8 bits, by bitsandbytes.
         bf16: Compute in bfloat16; None: on a GPU that can, or to save memory.
-        sample_every: Images from one picture to the next; None: a tenth of the run.
+        sample_every: Images from one picture to the next; None: a tenth of the run, at
+            least 160.
         sample_steps: From noise to image, of pictures and of the prior.
         judge: See :class:`fiberaug.training.GANTrainer`; it takes thousands of images.
         guard: End a training that learns nothing more.
@@ -123,6 +124,7 @@ class LoRATrainer(Trainer):
     kind = "lora"
     sample_cost = 1.0
     fewest_rows = 1
+    workload_type: ClassVar[type[LoRAWorkload]] = LoRAWorkload
 
     def __init__(
         self,
@@ -183,11 +185,9 @@ class LoRATrainer(Trainer):
             sample_every=sample_every, sample_steps=sample_steps,
         )  # fmt: skip
         self.options: LoRAOptions = options
-        self.captioned = has_captions(data)
-        self.class_names = tuple(classes)
-        if self.captioned:
-            names, ids = np.unique(list(data[1]), return_inverse=True)
-            data, self.class_names = (data[0], ids), tuple(map(str, names))
+        given = captioned(data, prompt, classes)
+        self.captioned, self._filed = given.captioned, given.filed
+        self.class_names = given.classes
         self.wanted = Wanted(
             base=base, options=options, size=pair_of(size), prompt=prompt,
             captioned=self.captioned, prior_prompt=prior_prompt, revision=revision,
@@ -198,11 +198,12 @@ class LoRATrainer(Trainer):
         self._model: LoRAModel | None = None
         self._base_hash = ""
         super().__init__(
-            {"network": self.model.network}, data, options=options, memory=memory,
-            out=out, batch_size=batch_size, device=None, conditional=conditional,
-            held_out=held_out, windows=windows, scales=scales, num_workers=num_workers,
-            bf16=bf16, judge=judge, guard=guard, board=board, progress=progress,
-            watchers=watchers, save_every=save_every, licence=licence,
+            {"network": self.model.network}, given.data, options=options,
+            memory=memory, out=out, batch_size=batch_size, device=None,
+            conditional=conditional, held_out=held_out, windows=windows, scales=scales,
+            num_workers=num_workers, bf16=bf16, judge=judge, guard=guard, board=board,
+            progress=progress, watchers=watchers, save_every=save_every,
+            licence=licence,
         )  # fmt: skip
 
     @property
@@ -238,7 +239,7 @@ class LoRATrainer(Trainer):
         assert isinstance(model, TextModel)  # noqa: S101  # for the type
         # Photos are dealt to one process; each rank takes its rows of their latents.
         alone, prior = Ranks.alone(), self.prior
-        photos = self._photos(self.data, self.class_names, alone)
+        photos = self._photos(self.data, self.class_names, alone, captioned=self._filed)
         if prior is not None and not isinstance(prior, int):
             prior = self._photos(prior, (), alone, conditional=False)
         made = model.source(
@@ -253,6 +254,7 @@ class LoRATrainer(Trainer):
         ranks: Ranks,
         *,
         conditional: bool | None = None,
+        captioned: bool = False,
     ) -> Source:
         if hasattr(data, "batches") and hasattr(data, "reference"):
             found: Source = data
@@ -268,7 +270,7 @@ class LoRATrainer(Trainer):
             conditional=conditional, batch_size=self.batch_size, classes=names,
             seed=self.options.seed, held_out=self.held_out,
             num_workers=self.num_workers, windows=windows, scales=self.scales,
-            rank=ranks.rank, world_size=ranks.world,
+            rank=ranks.rank, world_size=ranks.world, captioned=captioned,
         )  # fmt: skip
 
     def _fits(self, source: Source) -> None:
@@ -312,7 +314,7 @@ class LoRATrainer(Trainer):
 
     def _workload(self, source: Source, rows: int) -> LoRAWorkload:
         model = self.model
-        return LoRAWorkload(
+        return self.workload_type(
             network=model.network, options=self.options, stepper=model.stepper(source),
             shape=model.row_shape(), picture=model.image, each=model.each, rows=rows,
             conditioned=isinstance(model, TextModel) or bool(source.classes),
@@ -328,7 +330,7 @@ class LoRATrainer(Trainer):
         ranks: Ranks,
     ) -> LoRATask:
         model, network = self.model, networks["network"]
-        return LoRATask(
+        return self.workload_type.task_type(
             network, self.options, stepper=model.stepper(source)(network), total=images,
             levers=levers, ranks=ranks, save=partial(self._save, source),
             sampler=model.sampler(source), each=model.each,
@@ -354,7 +356,7 @@ class LoRATrainer(Trainer):
             judges.append(chosen or Judge(seed=self.options.seed))
         return standard_watchers(
             console=self.progress, board=self.board, guard=self.guard,
-            look_every_images=self.sample_every or max(1, images // _PICTURES),
+            look_every_images=self.sample_every or max(_APART, images // _PICTURES),
             columns=_COLUMNS, also=[*judges, *self.watchers],
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ import torch
 from fiberaug.errors import UsageError
 from fiberaug.synthetic.loading import FILE
 
-__all__ = ["check_asked", "classes_of", "dtype_of", "has_captions", "pair_of"]
+__all__ = ["Given", "captioned", "check_asked", "classes_of", "dtype_of", "pair_of"]
 
 _DTYPES = {
     "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
@@ -89,7 +89,39 @@ def dtype_of(given: object) -> torch.dtype | None:
     return _DTYPES[str(given)]
 
 
-def has_captions(data: object) -> bool:
+class Given(NamedTuple):
+    """Data, with captions as its classes where it has them."""
+
+    data: Any
+    classes: tuple[str, ...]
+    captioned: bool
+    """Whether classes are captions."""
+
+    filed: bool
+    """Whether they are still to be read from files."""
+
+
+def captioned(
+    data: Any,  # noqa: ANN401  # see LoRATrainer
+    prompt: str | None,
+    classes: Sequence[str],
+) -> Given:
+    """Return data with captions as its classes, where it has them.
+
+    Args:
+        data: What a user gives.
+        prompt: With ``{caption}``: files have some.
+        classes: Names by label, of other data.
+    """
+    if _has_captions(data):
+        names, ids = np.unique(list(data[1]), return_inverse=True)
+        return Given((data[0], ids), tuple(map(str, names)), True, False)  # noqa: FBT003
+    own = hasattr(data, "batches") and hasattr(data, "reference")
+    filed = not own and "{caption}" in (prompt or "")
+    return Given(data, tuple(classes), filed, filed)
+
+
+def _has_captions(data: object) -> bool:
     """Return whether data is a pair (images, captions)."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         return False

@@ -24,13 +24,15 @@ from fiberaug.training.lora_text import TextBase
 from fiberaug.training.lora_workload import Part
 from fiberaug.training.ranking import Ranks
 
-__all__ = ["CACHE", "TextModel"]
+__all__ = ["CACHE", "GUIDANCE", "TextModel"]
 
 CACHE = "cache"
 """Folder of latents, embedded prompts and the VAE, in that of a training."""
 
 _LABEL = "a photo of a {label}"
-_GUIDANCE = 5.0
+GUIDANCE = 5.0
+"""Of pictures."""
+
 _VIEWS = 8
 
 
@@ -241,7 +243,7 @@ class TextModel(LoRAModel):
         rows = torch.cat([told[list(numbers)], told[-1:]])
         return self.base.paint(
             rows, [int(seed) for seed in seeds], size=self.image[1:], steps=self.steps,
-            guidance=_GUIDANCE, vae=self._cache,
+            guidance=GUIDANCE, vae=self._cache,
         )  # fmt: skip
 
     def save(
@@ -253,14 +255,18 @@ class TextModel(LoRAModel):
     ) -> None:
         """Write the adapters alone."""
         assert isinstance(adapters, Adapters)  # noqa: S101  # for the type
-        base = {"name": Path(self.base.name).name, "sha256": self.base.sha256}
-        if not Path(self.base.name).is_dir():
-            base["name"] = self.base.name
         save_lora(
-            folder, adapters, scale=self.options.scale, base=base,
+            folder, adapters, scale=self.options.scale, base=self.called,
             prompts=self.prompts(source.classes), classes=source.classes,
             size=self.image[1:], notes=notes,
         )  # fmt: skip
+
+    @property
+    def called(self) -> dict[str, str]:
+        """Name and hash of the base, without the place where it lies."""
+        name = self.base.name
+        name = Path(name).name if Path(name).is_dir() else name
+        return {"name": name, "sha256": self.base.sha256}
 
     def parts(self) -> Sequence[Part]:
         """Return what encodes photos and decodes pictures, while it is there."""
@@ -272,7 +278,7 @@ class TextModel(LoRAModel):
         return [
             Part(
                 network=vae, run=lambda copy: copy.encode(_like(copy, image)),
-                beside=_bytes(text),
+                beside=0 if text is None else _bytes(text),
             ),
             Part(network=vae, run=lambda copy: copy.decode(_like(copy, latent))),
         ]  # fmt: skip

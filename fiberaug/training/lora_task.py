@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ class LoRATask(NetworksTask):
     """
 
     kind = "lora"
+    part: ClassVar[str] = "adapters"
+    """What is trained, as states call it."""
 
     def __init__(
         self,
@@ -70,15 +72,20 @@ class LoRATask(NetworksTask):
         each: int = 1,
     ) -> None:
         self.options, self.total, self.stepper = options, total, stepper
-        self.network, self.adapters = network, Adapters(network)
+        self.network, self.adapters = network, self.of(network)
         self._sampler, self._each = sampler, each
         super().__init__(
-            {"adapters": self.adapters}, averaged="adapters",
+            {self.part: self.adapters}, averaged=self.part,
             half_life=options.half_life, seed=options.seed, levers=levers, ranks=ranks,
             save=save,
         )  # fmt: skip
         if options.eight_bit:
-            self.optimisers = {"adapters": _eight_bit(self.adapters)}
+            self.optimisers = {self.part: _eight_bit(self.adapters)}
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Adapters:
+        """Return what is trained of a network."""
+        return Adapters(network)
 
     def computed(self) -> Iterable[nn.Module]:
         """Return the network: its blocks compute again, not the adapters alone."""
@@ -102,7 +109,7 @@ class LoRATask(NetworksTask):
         self.stepper.levers = self.levers
         with own_randomness(self.seed, step, self.ranks.rank):
             found = self.stepped(
-                "adapters",
+                self.part,
                 lambda: self.stepper.gradient(batch, step=step, share=share),
                 lr=self.options.lr_at(nimg, self.total), betas=self.options.betas,
                 longest=self.options.longest,
@@ -146,7 +153,7 @@ class LoRATask(NetworksTask):
         """
         super().restore(tensors, facts)
         if self.options.eight_bit:
-            for held in self.optimisers["adapters"].state.values():
+            for held in self.optimisers[self.part].state.values():
                 held["step"] = int(held["step"])
 
 

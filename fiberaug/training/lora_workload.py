@@ -15,7 +15,6 @@ from torch import nn
 from fiberaug.training.contracts import RealBatch
 from fiberaug.training.footprint import footprint, pretended
 from fiberaug.training.levers import Levers
-from fiberaug.training.lora_adapters import Adapters
 from fiberaug.training.lora_options import LoRAOptions
 from fiberaug.training.lora_task import LoRATask, Stepper
 from fiberaug.training.plans import Step, Workload
@@ -43,6 +42,7 @@ class LoRAWorkload(Workload):
     """A frozen network with adapters in it."""
 
     averaged: ClassVar[str] = "adapters"
+    task_type: ClassVar[type[LoRATask]] = LoRATask
 
     network: nn.Module
     """With adapters."""
@@ -76,7 +76,7 @@ class LoRAWorkload(Workload):
     @property
     def trained(self) -> Mapping[str, nn.Module]:
         """What has optimisers and states, by name."""
-        return {"adapters": Adapters(self.network)}
+        return {self.averaged: self.task_type.of(self.network)}
 
     @property
     def held_bytes(self) -> int:
@@ -91,7 +91,7 @@ class LoRAWorkload(Workload):
     def task(self, networks: Mapping[str, nn.Module], levers: Levers) -> Step:
         """Return what makes a step of a network as large as this."""
         network = networks["network"]
-        return LoRATask(
+        return self.task_type(
             network, self.options, stepper=self.stepper(network), total=2**40,
             levers=levers, ranks=Ranks.alone(), save=lambda *_: None,
             sampler=_no_sampler, each=self.each,

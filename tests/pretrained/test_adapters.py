@@ -92,11 +92,14 @@ def test_scales_are_one_or_one_each(scale):
         scales_of(scale, 2)
 
 
-@pytest.mark.parametrize("by_name", [True, False])
-def test_a_learned_word_is_read_and_on_record(base, tmp_path, by_name):
+@pytest.mark.parametrize("how", ["by name", "listed", "file", "folder"])
+def test_a_learned_word_is_read_and_on_record(base, tmp_path, how):
     path = tmp_path / "scratch.safetensors"
     save_file({"emb_params": torch.full((1, 16), 3.0)}, path)
-    given = {"<scratch>": path} if by_name else [path]
+    given = {
+        "by name": {"<scratch>": path}, "listed": [path], "file": str(path),
+        "folder": tmp_path,
+    }[how]  # fmt: skip
     pipeline = PretrainedPipeline.open(
         base, prompt="a <scratch>", steps=2, embeddings=given
     )

@@ -88,3 +88,14 @@ def test_code_is_named_by_the_user():
 def test_a_name_that_makes_no_generator_is_refused(spec, message):
     with pytest.raises(UsageError, match=message):
         open_generator(spec)
+
+
+@pytest.mark.parametrize(
+    ("more", "how"),
+    [({}, "lora='.*--lora"), ({"token": "<x>"}, "embeddings='.*--embedding")],
+)
+def test_adapters_and_words_say_how_they_are_opened(tmp_path, more, how):
+    said = {"v": 1, "kind": "lora", "base": {"name": "sd", "sha256": "0" * 64}, **more}
+    (tmp_path / "generator.json").write_text(json.dumps(said))
+    with pytest.raises(UsageError, match=rf"sd, sha256 000000000000.*{how}"):
+        fiberaug.load(tmp_path)

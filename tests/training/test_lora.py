@@ -11,6 +11,7 @@ import torch
 from diffusers.training_utils import compute_snr
 from tiny_pipelines import write_stable_diffusion
 
+import fiberaug
 from fiberaug.errors import DataRefused, StateMismatch, UsageError
 from fiberaug.pretrained import PretrainedPipeline
 from fiberaug.pretrained.folders import load_pipeline
@@ -479,3 +480,55 @@ def test_a_model_held_in_bfloat16_trains_adapters_of_float32(base, tmp_path):
     held = latest(tmp_path / "run")
     assert np.isfinite(held.facts["figures"]["loss"])
     assert all(bool(one.isfinite().all()) for one in held.tensors["adapters"].values())
+
+
+def captioned_shards(folder, texts, *, json=False):
+    with fiberaug.ShardWriter(folder) as writer:
+        for i, (image, text) in enumerate(zip(photos(len(texts)), texts, strict=True)):
+            sample = {"__key__": f"{i:03d}", "image": image}
+            if text is not None:
+                sample["json" if json else "caption"] = (
+                    {"caption": text} if json else text
+                )
+            writer.write(sample)
+    return folder
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_captions_of_shards_are_prompts_of_their_own_photos(base, tmp_path, json):
+    texts = ["a cat", "a dog ", "a cat", "the bird", "a dog", "a cat"]
+    data = captioned_shards(tmp_path / "shards", texts, json=json)
+    made = trainer(base, tmp_path / "run", data, prompt="the red {caption}")
+    source = made._source(Ranks())
+    assert made.model.prompts(source.classes) == [
+        "the red a cat", "the red a dog", "the red the bird",
+    ]  # fmt: skip
+    assert source.describe()["counts"] == [3, 2, 1]
+    by_photo = {
+        one.tobytes(): text.strip() for one, text in zip(photos(), texts, strict=True)
+    }
+    batches, seen = source.inner.batches(), 0
+    for batch in (next(batches) for _ in range(3)):
+        levels = ((batch.images + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+        for image, label in zip(levels.numpy(), batch.labels.tolist(), strict=True):
+            assert source.classes[label] == by_photo[image.tobytes()]
+            seen += 1
+    assert seen == 6
+    shown = source.reference(6)
+    for image, label in zip(shown.images, shown.labels.tolist(), strict=True):
+        assert source.classes[label] == by_photo[image.tobytes()]
+    images = made.train(images=4).generate([1], steps=2, caption="a dog")
+    assert images.shape == (1, 32, 32, 3)
+    trainer(base, tmp_path / "run", data, prompt="the red {caption}")._trained(8)
+
+
+def test_photos_of_shards_without_a_caption_are_refused(base, tmp_path):
+    texts = ["a cat", "a dog", None, "the bird"]
+    data = captioned_shards(tmp_path / "some", texts)
+    with pytest.raises(DataRefused, match=r"no caption.*002"):
+        trainer(base, tmp_path / "run", data, prompt="{caption}").train(images=2)
+    data = captioned_shards(tmp_path / "none", [None] * 4)
+    with pytest.raises(UsageError, match="needs the field caption"):
+        trainer(base, tmp_path / "run", data, prompt="{caption}").train(images=2)
+    with pytest.raises(UsageError, match="a pair"):
+        trainer(base, tmp_path / "run", prompt="{caption}").train(images=2)
