@@ -1,12 +1,15 @@
 """What the card of a model or an adapter says."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from fiberaug.errors import DataRefused
 from fiberaug.hub.cards import Facts
 from fiberaug.hub.licences import licence_fields
 from fiberaug.hub.subject import ADAPTER, Subject
 from fiberaug.shards.urls import redact
+from fiberaug.synthetic.loading import FILE
 
 __all__ = ["adapter_facts", "model_facts"]
 
@@ -30,6 +33,16 @@ from huggingface_hub import snapshot_download
 
 pipe = AutoPipelineForText2Image.from_pretrained("{base}", use_safetensors=True)
 pipe.load_lora_weights(snapshot_download("{name}"), weight_name="{file}")"""
+_LOAD_WORD = """\
+from diffusers import AutoPipelineForText2Image
+from huggingface_hub import snapshot_download
+
+pipe = AutoPipelineForText2Image.from_pretrained("{base}", use_safetensors=True)
+pipe.load_textual_inversion(
+    snapshot_download("{name}"), token={token!r}, weight_name="{file}"
+)  # then use {token} in prompts"""
+_WORD = "learned_embeds.safetensors"
+_TOKEN = re.compile(r"<[\w-]{1,64}>")
 
 _JUDGED = {
     "kid": "kernel distance to photos (about 0: alike; of the judge's own features)",
@@ -98,15 +111,30 @@ def model_facts(subject: Subject, name: str, licence: str | None) -> Facts:
 
 
 def adapter_facts(subject: Subject, name: str, licence: str | None) -> Facts:
-    """Return what the card of a LoRA adapter says; see :func:`model_facts`."""
+    """Return what the card of a LoRA adapter or of a learned word says.
+
+    See :func:`model_facts` for the arguments.
+
+    Raises:
+        DataRefused: The word is none.
+    """
     said, notes = subject.said, _mapping(subject.said.get("notes"))
     of = said.get("base")
     told = _mapping(of).get("name") if isinstance(of, Mapping) else of
     base = hub_name(told)
     licence = licence or notes.get("licence")
     prompts = said.get("prompts") or notes.get("prompt") or "not on record"
+    token, what, tag, load = said.get("token"), "A LoRA adapter", "lora", _LOAD_LORA
+    if token is not None:
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise DataRefused(
+                f"{subject.folder / FILE}: the word must be like <thing>, got"
+                f" {token!r:.80}"
+            )
+        what, tag, load = "A learned word", "textual-inversion", _LOAD_WORD
     rows: list[tuple[str, Any]] = [
-        ("kind", "LoRA"),
+        ("kind", "LoRA" if token is None else "textual inversion"),
+        ("word", token),
         ("base", told or "not on record"),
         ("sha256 of the base", _mapping(of).get("sha256")),
         ("prompts", prompts),
@@ -119,13 +147,13 @@ def adapter_facts(subject: Subject, name: str, licence: str | None) -> Facts:
     ]
     return Facts(
         title=name.rpartition("/")[2],
-        about="A LoRA adapter of a text-to-image model, trained with FiberAug. All"
-        " images made with it are synthetic.",
+        about=f"{what} of a text-to-image model, trained with FiberAug. All images made"
+        " with it are synthetic.",
         front={
             **licence_fields(licence), "library_name": "diffusers", "base_model": base,
             "base_model_relation": "adapter" if base else None,
             "pipeline_tag": "text-to-image",
-            "tags": [_LIBRARY, "synthetic", "data-augmentation", "lora", "diffusers",
+            "tags": [_LIBRARY, "synthetic", "data-augmentation", tag, "diffusers",
                      "text-to-image"],
         },
         tables={
@@ -134,7 +162,10 @@ def adapter_facts(subject: Subject, name: str, licence: str | None) -> Facts:
             "Training": _training(notes),
             "What a judge saw": judged(notes.get("figures")),
         },
-        loading=_LOAD_LORA.format(name=name, base=base or "BASE", file=ADAPTER),
+        loading=load.format(
+            name=name, base=base or "BASE", token=token,
+            file=ADAPTER if token is None else _WORD,
+        ),
         limits=(
             *_LIMITS[1:],
             "Its base model has a licence of its own, which holds for it, too.",

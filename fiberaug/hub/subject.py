@@ -10,6 +10,7 @@ from fiberaug.files import read_json_object
 from fiberaug.jobs.journal import NOTES
 from fiberaug.shards.manifest import FILE as SET
 from fiberaug.shards.manifest import MARK, SEEKING
+from fiberaug.synthetic.adapter_folders import KIND as ADAPTED
 from fiberaug.synthetic.loading import FILE as GENERATOR
 from fiberaug.synthetic.poolfile import FILE as POOL
 
@@ -27,7 +28,7 @@ class Subject:
     """What is to be sent."""
 
     kind: str
-    """``model``, ``lora``, ``pool`` or ``dataset``."""
+    """``model``, ``lora`` (also a learned word), ``pool`` or ``dataset``."""
 
     folder: Path
     """Where its files are: they stand at the repository's root."""
@@ -66,8 +67,9 @@ def find_subject(folder: str | Path) -> Subject:
             return Subject(kind="pool", folder=place, said=read_json(place / POOL))
         return Subject(kind="dataset", folder=place, said=read_json(place / SET))
     if found:
-        kind = "lora" if ADAPTER in found else "model"
         said = read_json(place / GENERATOR) if GENERATOR in found else {}
+        thin = ADAPTER in found or said.get("kind") == ADAPTED
+        kind = "lora" if thin else "model"
         return Subject(kind=kind, folder=place, said=said)
     if (place / _STATE).is_dir():
         return _of_training(place)

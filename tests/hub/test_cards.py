@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 import fiberaug
 from fiberaug.errors import DataRefused
@@ -144,3 +146,20 @@ def test_an_adapters_card_names_its_base_on_the_hub_and_no_folder(tmp_path, mode
         assert "/home/me" not in body
         for told in ("b" * 64, "f" * 64, "a photo of a sks ant", "64x48", "| rank | 8"):
             assert told in body
+
+
+def test_a_learned_words_card_says_how_it_is_loaded(tmp_path):
+    folder = tmp_path / "word"
+    folder.mkdir()
+    save_file({"<ant>": torch.ones(1, 4)}, folder / "learned_embeds.safetensors")
+    said = {"v": 1, "kind": "lora", "token": "<ant>", "base": {"name": "org/base"}}
+    (folder / "generator.json").write_text(json.dumps(said))
+    front, body = front_of(card_of(folder))
+    assert front["base_model"] == "org/base"
+    assert "textual-inversion" in front["tags"]
+    assert "lora" not in front["tags"]
+    assert "token='<ant>', weight_name=\"learned_embeds.safetensors\"" in body
+    said["token"] = "<ant>')\nimport os  # "
+    (folder / "generator.json").write_text(json.dumps(said))
+    with pytest.raises(DataRefused, match="the word must be like <thing>"):
+        card_of(folder)
