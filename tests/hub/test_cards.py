@@ -159,7 +159,7 @@ def test_a_learned_words_card_says_how_it_is_loaded(tmp_path):
     assert "textual-inversion" in front["tags"]
     assert "lora" not in front["tags"]
     assert "token='<ant>', weight_name=\"learned_embeds.safetensors\"" in body
-    said["token"] = "<ant>')\nimport os  # "
+    said |= {"token": "<ant>')\nimport os  # "}
     (folder / "generator.json").write_text(json.dumps(said))
     with pytest.raises(DataRefused, match="the word must be like <thing>"):
         card_of(folder)
