@@ -112,7 +112,7 @@ class LatentSource:
         path = folder / f"latents-{name}.npy"
         wanted = self.total
         if needed is not None:
-            wanted = min(wanted, -(-needed // self._rows) * self._rows)
+            wanted = min(wanted, needed)  # whole steps are encoded
         if self._ranks.is_first:
             try:
                 folder.mkdir(parents=True, exist_ok=True)

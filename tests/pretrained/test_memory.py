@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from tiny_pipelines import write_stable_diffusion
 
 from fiberaug.errors import UsageError
@@ -197,6 +198,23 @@ def test_images_at_a_time_are_denoised_at_a_time(base):
         footprint(base, rows=rows)._denoising(torch.float32) for rows in (1, 3)
     )
     assert 2.8 < three / one < 3.2
+
+
+def test_as_many_rows_are_planned_as_are_denoised_with_and_without_the_prompt(
+    base, monkeypatch
+):
+    seen, forward = [], UNet2DConditionModel.forward
+
+    def watch(self, sample, *args, **options):
+        seen.append(len(sample))
+        return forward(self, sample, *args, **options)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", watch)
+    footprint(base, rows=3).needs(Levers())
+    planned = seen.pop()
+    made = PretrainedPipeline.open(base, rows=3, steps=2, guidance=2, prompt="a")
+    made.generate([1, 2, 3])
+    assert {planned, *seen} == {6}
 
 
 def test_what_is_in_use_at_a_time_is_counted_and_what_is_gone_is_not():
