@@ -138,7 +138,7 @@ def command(  # noqa: PLR0917  # Typer makes options of them
         "safety": safety,
     }  # fmt: skip
     source: Any = shards[0] if len(shards) == 1 else shards
-    open_base = partial(_open_base, base, mode, prompt, opened)
+    open_base = partial(_open_base, base, options, opened)
     # What the user's code prints must not stand among what a script reads.
     with contextlib.redirect_stdout(sys.stderr):
         if dry_run:
@@ -171,8 +171,14 @@ def _sides(text: str) -> int | tuple[int, int]:
     return (int(least), int(most)) if dash else int(least)
 
 
+def _largest(options: "EditOptions") -> tuple[int, int]:
+    """Return height and width of the largest window that a pipeline gets, px."""
+    side = -(-options.sides[1] // 8) * 8
+    return side, side
+
+
 def _open_base(
-    base: str, mode: str, prompt: str | None, opened: dict[str, Any]
+    base: str, options: "EditOptions", opened: dict[str, Any]
 ) -> "ImageGenerator":
     """Return what edits: of a folder with ``generator.json``, code, or diffusers.
 
@@ -187,13 +193,17 @@ def _open_base(
     if not code and not (folder / FILE).is_file():
         from fiberaug.pretrained import PretrainedPipeline
 
-        if prompt is None:
+        if options.prompt is None:
             raise UsageError(
                 "a pipeline of diffusers needs a text to follow, such as --prompt 'a"
                 " photo of a {label}'"
             )
-        kind = "text-to-image" if mode == "paste" else mode
-        return PretrainedPipeline.open(base, mode=kind, **opened)
+        if options.mode == "paste":
+            return PretrainedPipeline.open(base, mode="text-to-image", **opened)
+        # what the largest window takes is what has to fit
+        return PretrainedPipeline.open(
+            base, mode=options.mode, size=_largest(options), **opened
+        )
     plain = {"lora_scale": 1.0}
     for name, value in opened.items():
         if value and value != plain.get(name):
@@ -217,7 +227,11 @@ def _plan(
     from fiberaug.editing.regions import draw_regions, find_regions
     from fiberaug.editing.writing import editor_of
     from fiberaug.errors import DataRefused
+    from fiberaug.pretrained import PretrainedPipeline
 
+    memory = None
+    if isinstance(generator, PretrainedPipeline) and options.mode != "paste":
+        memory = generator.plan(size=_largest(options)).to_dict()
     parents = Parents.open(source, split=split)
     editor = editor_of(generator, options, parents)
     windows, broken, looked = [], 0, 0
@@ -245,12 +259,14 @@ def _plan(
         "photos": photos, "samples": photos * options.copies, "looked_at": looked,
         "broken": broken, "windows_a_photo": round(mean, 2),
         "windows": round(mean * photos * options.copies),
-        "options": options.to_dict(), "base": editor.described,
+        "options": options.to_dict(), "base": editor.described, "memory": memory,
     }  # fmt: skip
 
 
 def _report_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     import json
+
+    from fiberaug.sizes import format_bytes
 
     if as_json:
         print(json.dumps(plan, indent=1))
@@ -267,6 +283,9 @@ def _report_plan(plan: dict[str, Any], *, as_json: bool) -> None:
         f" feather {options['feather']} px"
     )
     print(f"base: {base.get('kind')}, {str(base.get('sha256', 'no hash'))[:16]}")
+    if plan["memory"] is not None:
+        peak, levers = plan["memory"]["peak_bytes"], plan["memory"]["levers"]
+        print(f"memory: {format_bytes(peak)}, {', '.join(levers) or 'no lever'}")
 
 
 def _report(pool: "Pool", *, as_json: bool) -> None:

@@ -235,3 +235,22 @@ def test_a_pipeline_without_a_prompt_is_refused_before_it_is_opened(
 
     assert done.exit_code == 2
     assert "--prompt" in done.stderr
+
+
+def test_the_largest_window_is_what_has_to_fit_into_the_memory(bases, real, tmp_path):
+    def planned(window, *more):
+        done = call(
+            "edit", real, "--base", bases[0], "--out", tmp_path / "pool", "--prompt",
+            "x", "--window", window, "--dry-run", "--json", *more,
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)["memory"]
+
+    small, large = planned("64"), planned("64-1020")
+    assert (small["size"], large["size"]) == ([64, 64], [1024, 1024])
+    assert small["levers"] == large["levers"] == []
+    between = (small["peak_bytes"] + large["peak_bytes"]) // 2
+    tight = planned("64-1020", "--memory", str(between))
+    assert tight["levers"][0] == "bfloat16"
+    assert tight["peak_bytes"] <= between
+    assert planned("64", "--memory", str(between))["levers"] == []
