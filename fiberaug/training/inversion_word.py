@@ -5,7 +5,6 @@ Textual Inversion", 2022.
 """
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fiberaug.errors import UsageError
-from fiberaug.files import write_atomically
 from fiberaug.pretrained.prompts import check_prompt
-from fiberaug.synthetic.adapter_folders import KIND
-from fiberaug.synthetic.descriptions import FILE, VERSION, plain, refuse_second
+from fiberaug.synthetic.descriptions import refuse_second
 from fiberaug.training.lora_adapters import Adapters
+from fiberaug.training.lora_folder import write_description
 
 __all__ = ["EMBEDDINGS", "Reader", "Word", "WordedModel", "save_word"]
 
@@ -191,10 +189,7 @@ def save_word(
     refuse_second(folder)
     held = word.vectors.detach().float().cpu().contiguous().clone()
     save_file({token: held}, folder / EMBEDDINGS, metadata={"format": "pt"})
-    digest = hashlib.sha256((folder / EMBEDDINGS).read_bytes()).hexdigest()
-    said = {
-        "v": VERSION, "kind": KIND, "class": "StableDiffusionPipeline", "token": token,
-        "base": dict(base), "prompts": list(prompts), "classes": list(classes),
-        "size": list(size), "sha256": {EMBEDDINGS: digest}, "notes": dict(notes),
-    }  # fmt: skip
-    write_atomically(folder / FILE, plain(said))
+    write_description(
+        folder, EMBEDDINGS, base=base, prompts=prompts, classes=classes, size=size,
+        notes=notes, token=token,
+    )  # fmt: skip

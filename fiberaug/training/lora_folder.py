@@ -10,7 +10,7 @@ from fiberaug.synthetic.adapter_folders import KIND
 from fiberaug.synthetic.descriptions import FILE, VERSION, plain, refuse_second
 from fiberaug.training.lora_adapters import WEIGHTS, Adapters
 
-__all__ = ["save_lora"]
+__all__ = ["save_lora", "write_description"]
 
 _UNET = "unet."  # what diffusers calls the network in names of weights
 
@@ -45,12 +45,45 @@ def save_lora(
     """
     refuse_second(folder)
     adapters.write(folder, prefix=_UNET, scale=scale)
-    with (folder / WEIGHTS).open("rb") as file:
+    write_description(
+        folder, WEIGHTS, base=base, prompts=prompts, classes=classes, size=size,
+        notes=notes,
+    )  # fmt: skip
+    return folder
+
+
+def write_description(
+    folder: Path,
+    weights: str,
+    *,
+    base: Mapping[str, Any],
+    prompts: Sequence[str],
+    classes: Sequence[str],
+    size: tuple[int, int],
+    notes: Mapping[str, Any],
+    **more: Any,  # noqa: ANN401  # fit for JSON
+) -> None:
+    """Write ``generator.json`` of what is nothing without its base.
+
+    Args:
+        folder: With the weights.
+        weights: Name of their file.
+        base: See :func:`save_lora`, as of all that is not named here.
+        prompts: That were trained on.
+        classes: Names by label.
+        size: (height, width) of the images, px.
+        notes: Whatever else should be known, fit for JSON.
+        more: Other entries.
+
+    Raises:
+        UsageError: Notes are not fit for JSON.
+        StoreError: It cannot be written.
+    """
+    with (folder / weights).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     said = {
-        "v": VERSION, "kind": KIND, "class": "StableDiffusionPipeline",
+        "v": VERSION, "kind": KIND, "class": "StableDiffusionPipeline", **more,
         "base": dict(base), "prompts": list(prompts), "classes": list(classes),
-        "size": list(size), "sha256": {WEIGHTS: digest}, "notes": dict(notes),
+        "size": list(size), "sha256": {weights: digest}, "notes": dict(notes),
     }  # fmt: skip
     write_atomically(folder / FILE, plain(said))
-    return folder
